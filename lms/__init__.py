@@ -1,0 +1,1 @@
+"""Seodang: an open AI-education learning-management system."""

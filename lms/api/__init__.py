@@ -1,0 +1,1 @@
+"""Door for machines: exchange, OpenID Connect, health; JSON and blobs."""

@@ -1,0 +1,1 @@
+"""Room: programmes, courses, offerings, units, assignments and releases."""

@@ -1,0 +1,1 @@
+"""Room: who is in which offering, with which role, and how they got in."""

@@ -1,0 +1,1 @@
+"""Room: release, fetch, submit, collect and feedback; receipts."""

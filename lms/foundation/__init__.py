@@ -1,0 +1,1 @@
+"""Floor of every room: settings, database, clock, errors, events, blobs. No domain noun."""

@@ -1,0 +1,1 @@
+"""Room: runs, queue claims, results and feedback of submissions."""

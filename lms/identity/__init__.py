@@ -1,0 +1,1 @@
+"""Room: people, credentials, sign-in sessions, OAuth clients and tokens, scopes."""

@@ -1,0 +1,1 @@
+"""Code that runs where there is no database; speaks lms.protocol."""

@@ -1,0 +1,1 @@
+"""In JupyterHub's process: authenticator and spawner."""

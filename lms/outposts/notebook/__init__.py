@@ -1,0 +1,1 @@
+"""In a person's notebook server: nbgrader's exchange classes over HTTP."""

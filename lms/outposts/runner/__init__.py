@@ -1,0 +1,1 @@
+"""Grading as a pure function: nbgrader's preprocessors around a sandboxed kernel."""

@@ -1,0 +1,1 @@
+"""Frozen dataclasses that cross process and machine borders, with their JSON; standard library only."""

@@ -1,0 +1,85 @@
+"""What a grading run takes and gives: statuses, limits, results."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from lms.protocol.sentences import Sentence
+
+
+class RunStatus(StrEnum):
+    """Where a run stands; the first two are under way, the rest are final."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    GRADED = "graded"
+    NEEDS_MANUAL = "needs_manual"
+    TIMED_OUT = "timed_out"
+    OUT_OF_MEMORY = "out_of_memory"
+    CRASHED = "crashed"
+    REJECTED = "rejected"
+
+
+class Integrity(StrEnum):
+    """How far the score can be trusted; `unverified` means tests shared the student's interpreter."""
+
+    VERIFIED = "verified"
+    UNVERIFIED = "unverified"
+    TAMPERED = "tampered"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one notebook's execution may use."""
+
+    cell_seconds: int = 30
+    wall_seconds: int = 300
+    memory_bytes: int = 2 << 30
+    processes: int = 256
+    output_bytes: int = 10 << 20
+    disk_bytes: int = 256 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellResult:
+    """The score of one graded cell; `auto_score` is None when the cell was not run."""
+
+    grade_id: str
+    auto_score: float | None
+    max_score: float
+    needs_manual: bool
+    comment: str | None = None
+
+    def to_json(self) -> dict[str, object]:
+        """Return the shape that `lms grade --json` prints."""
+        return {
+            "grade_id": self.grade_id,
+            "auto_score": self.auto_score,
+            "max_score": self.max_score,
+            "needs_manual": self.needs_manual,
+            "comment": self.comment,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotebookResult:
+    """What grading found in one notebook; `reason` is set whenever the status is not a plain grade."""
+
+    notebook: str
+    status: RunStatus
+    integrity: Integrity
+    score: float
+    max_score: float
+    reason: Sentence | None = None
+    cells: tuple[CellResult, ...] = ()
+
+    def to_json(self) -> dict[str, object]:
+        """Return the shape that `lms grade --json` prints, without the student."""
+        return {
+            "notebook": self.notebook,
+            "status": self.status.value,
+            "integrity": self.integrity.value,
+            "score": self.score,
+            "max_score": self.max_score,
+            "reason": None if self.reason is None else str(self.reason),
+            "cells": [cell.to_json() for cell in self.cells],
+        }

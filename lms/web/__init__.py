@@ -1,0 +1,1 @@
+"""Door for people: HTML pages. Parses requests and renders; decides nothing."""

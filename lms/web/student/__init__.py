@@ -1,0 +1,1 @@
+"""Journey 1: find a course, enrol, open a notebook, submit, read feedback."""
