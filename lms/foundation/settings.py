@@ -1,0 +1,140 @@
+"""Every setting of the system, read once from the environment; nothing else reads it."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lms.foundation.errors import InvalidError
+from lms.protocol.sentences import sentence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uids:
+    """Reserved OS user ids; none of them stands in /etc/passwd. Used where we run as root."""
+
+    #: Group shared by the parts that share the database and the blobs.
+    service_gid: int = 190000
+    web: int = 190001
+    hub: int = 190002
+    worker: int = 190003
+    proxy: int = 190004
+    #: First and one past the last uid of people's notebook servers.
+    learner_first: int = 200000
+    learner_end: int = 290000
+    #: First and one past the last uid of grading runs.
+    run_first: int = 300000
+    run_end: int = 301000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What an operator can set, with its default; see docs/reference/settings.md."""
+
+    #: Where everything that must be kept lives (LMS_DATA).
+    data_dir: Path
+    #: Port of the web pages (LMS_PORT).
+    lms_port: int = 8000
+    #: Port of the Hub's proxy; the two ports after it serve the Hub and the proxy inside (HUB_PORT).
+    hub_port: int = 8010
+    #: Address that the web pages and the proxy listen on (LMS_BIND).
+    bind: str = "127.0.0.1"
+    #: Address of the web pages as people's browsers see it (LMS_URL).
+    lms_url: str = ""
+    #: Address of the Hub as people's browsers see it; another host name than lms_url (HUB_URL).
+    hub_url: str = ""
+    #: SQLAlchemy URL; empty means SQLite in data_dir (LMS_DATABASE_URL).
+    database_url: str = ""
+    #: Gunicorn worker processes (LMS_WEB_PROCESSES).
+    web_processes: int = 2
+    #: Grading runs at once (LMS_GRADING_RUNS).
+    grading_runs: int = 2
+    #: Grade without a sandbox where the machine offers none; marks every result (LMS_UNSAFE_GRADING).
+    unsafe_grading: bool = False
+    #: Hours until an unused sign-in ends (LMS_SESSION_HOURS).
+    session_hours: int = 12
+    #: Largest accepted upload in bytes (LMS_MAX_UPLOAD_BYTES).
+    max_upload_bytes: int = 64 << 20
+    uids: Uids = field(default_factory=Uids)
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> "Settings":
+        """Read the settings from `env`; raises InvalidError naming the variable that is wrong."""
+        lms_port = _port(env, "LMS_PORT", 8000)
+        hub_port = _port(env, "HUB_PORT", 8010)
+        return cls(
+            data_dir=Path(env.get("LMS_DATA") or "data").absolute(),
+            lms_port=lms_port,
+            hub_port=hub_port,
+            bind=env.get("LMS_BIND") or "127.0.0.1",
+            lms_url=(env.get("LMS_URL") or f"http://127.0.0.1:{lms_port}").rstrip("/"),
+            hub_url=(env.get("HUB_URL") or f"http://localhost:{hub_port}").rstrip("/"),
+            database_url=env.get("LMS_DATABASE_URL") or "",
+            web_processes=_number(env, "LMS_WEB_PROCESSES", 2, low=1, high=256),
+            grading_runs=_number(env, "LMS_GRADING_RUNS", 2, low=1, high=256),
+            unsafe_grading=env.get("LMS_UNSAFE_GRADING") == "1",
+            session_hours=_number(env, "LMS_SESSION_HOURS", 12, low=1, high=24 * 30),
+            max_upload_bytes=_number(env, "LMS_MAX_UPLOAD_BYTES", 64 << 20, low=1024, high=1 << 40),
+        )
+
+    @property
+    def database(self) -> str:
+        """The SQLAlchemy URL in force."""
+        return self.database_url or f"sqlite:///{self.data_dir / 'db' / 'lms.sqlite'}"
+
+    @property
+    def blobs_dir(self) -> Path:
+        """Where bytes lie by digest."""
+        return self.data_dir / "blobs"
+
+    @property
+    def keys_dir(self) -> Path:
+        """Where each part's secrets lie, one folder a part."""
+        return self.data_dir / "keys"
+
+    @property
+    def run_dir(self) -> Path:
+        """Sockets and process files; nothing in it outlives a restart of the machine."""
+        return self.data_dir / "run"
+
+    @property
+    def logs_dir(self) -> Path:
+        """One log a part."""
+        return self.data_dir / "logs"
+
+    @property
+    def homes_dir(self) -> Path:
+        """One folder a learner."""
+        return self.data_dir / "homes"
+
+
+def load_settings() -> Settings:
+    """Return the settings of this process."""
+    return Settings.from_env(os.environ)
+
+
+def process_environment() -> dict[str, str]:
+    """Return a copy of this process's environment, to hand on to a child."""
+    return dict(os.environ)
+
+
+def _number(env: Mapping[str, str], name: str, default: int, *, low: int, high: int) -> int:
+    text = env.get(name, "").strip()
+    if not text:
+        return default
+    if not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
+        raise InvalidError(
+            sentence(
+                "%(name)s is %(value)s; it must be a whole number from %(low)s to %(high)s.",
+                name=name,
+                value=text[:40],
+                low=low,
+                high=high,
+            )
+        )
+    return int(text)
+
+
+def _port(env: Mapping[str, str], name: str, default: int) -> int:
+    # Two more ports follow the Hub's own.
+    return _number(env, name, default, low=1, high=65533)
