@@ -63,24 +63,36 @@ def make_engine(url: str) -> Engine:
         return create_engine(url, pool_pre_ping=True)
     if parsed.database and parsed.database != ":memory:":
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, connect_args={"timeout": 30})
-    event.listen(engine, "connect", _prepare_sqlite)
-    event.listen(engine, "begin", _begin_immediate)
+    return prepare_engine(create_engine(url, connect_args={"timeout": 30}))
+
+
+def prepare_engine(engine: Engine) -> Engine:
+    """Give an engine our SQLite settings; other databases need none. Returns the same engine."""
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - DB-API has no type
-    # The driver must not open transactions by itself: see _begin_immediate.
+    # The driver must not open transactions by itself: see _begin_sqlite.
     connection.isolation_level = None
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000"):
         connection.execute(f"PRAGMA {pragma}")
 
 
-def _begin_immediate(connection: Any) -> None:  # noqa: ANN401
-    # A transaction that reads first and writes later fails at once under WAL when another wrote in
-    # between (SQLITE_BUSY_SNAPSHOT, which no timeout helps); sessions marked as readers skip it.
-    mode = connection.get_execution_options().get("sqlite_begin", "IMMEDIATE")
+def _begin_sqlite(connection: Any) -> None:  # noqa: ANN401
+    # Readers must not queue behind writers, so the default is DEFERRED. A writer begins IMMEDIATE
+    # (begin_writing): one that read first and wrote later would fail at once under WAL when another
+    # wrote in between (SQLITE_BUSY_SNAPSHOT, which no time-out helps).
+    mode = connection.get_execution_options().get("sqlite_begin", "DEFERRED")
     connection.exec_driver_sql(f"BEGIN {mode}")
+
+
+def begin_writing(session: Session) -> None:
+    """Start the session's transaction as a writer; anything it had read before is let go."""
+    session.rollback()
+    session.connection(execution_options={"sqlite_begin": "IMMEDIATE"})
 
 
 def make_sessions(engine: Engine, bus: EventBus) -> sessionmaker[Session]:
@@ -90,18 +102,15 @@ def make_sessions(engine: Engine, bus: EventBus) -> sessionmaker[Session]:
 
 @contextmanager
 def transaction(sessions: sessionmaker[Session]) -> Iterator[Session]:
-    """Open a session that commits when the block ends well and rolls back when it raises."""
-    with sessions() as session, session.begin():
-        yield session
-
-
-@contextmanager
-def reading(sessions: sessionmaker[Session]) -> Iterator[Session]:
-    """Open a session for reading: on SQLite it does not queue behind writers."""
+    """Open a writing session that commits when the block ends well and rolls back when it raises."""
     with sessions() as session:
-        session.connection(execution_options={"sqlite_begin": "DEFERRED"})
-        yield session
-        session.rollback()
+        begin_writing(session)
+        try:
+            yield session
+            session.commit()
+        except BaseException:
+            session.rollback()
+            raise
 
 
 def check_database(engine: Engine) -> None:
