@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
+from lms.exchange.events import SubmissionReceived
 from lms.foundation.blobs import BlobStore
 from lms.foundation.db import make_engine, make_sessions
 from lms.foundation.events import EventBus
 from lms.foundation.settings import Settings
+from lms.grading.service import enqueue_received
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +26,9 @@ class System:
 
 def make_bus() -> EventBus:
     """Return the bus with every subscription between rooms."""
-    return EventBus()
+    bus = EventBus()
+    bus.subscribe(SubmissionReceived, enqueue_received)
+    return bus
 
 
 def build(settings: Settings) -> System:

@@ -1,21 +1,11 @@
 """Tables of who takes part in an offering, and what they have read of it."""
 
 from datetime import datetime
-from enum import StrEnum
 
 from sqlalchemy import ForeignKey, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from lms.foundation.db import Base, Instant
-
-
-class EnrolmentState(StrEnum):
-    """Whether an enrolment counts."""
-
-    ACTIVE = "active"
-    PENDING = "pending"
-    DECLINED = "declined"
-    WITHDRAWN = "withdrawn"
 
 
 class Enrolment(Base):
@@ -29,7 +19,7 @@ class Enrolment(Base):
     offering_id: Mapped[int] = mapped_column(ForeignKey("offering.id"), index=True)
     #: A value of lms.identity.scopes.Role.
     role: Mapped[str] = mapped_column(String(12))
-    #: A value of EnrolmentState.
+    #: A value of lms.enrolment.rules.EnrolmentState.
     state: Mapped[str] = mapped_column(String(10))
     requested_at: Mapped[datetime] = mapped_column(Instant)
     decided_at: Mapped[datetime | None] = mapped_column(Instant)

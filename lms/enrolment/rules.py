@@ -2,12 +2,20 @@
 
 import hmac
 from datetime import date, datetime
+from enum import StrEnum
 from zoneinfo import ZoneInfo
-
-from lms.enrolment.models import EnrolmentState
 
 #: Dates of offerings are days in Korea.
 ZONE = ZoneInfo("Asia/Seoul")
+
+
+class EnrolmentState(StrEnum):
+    """Whether an enrolment counts."""
+
+    ACTIVE = "active"
+    PENDING = "pending"
+    DECLINED = "declined"
+    WITHDRAWN = "withdrawn"
 
 
 def is_closed(ends_on: date, now: datetime) -> bool:

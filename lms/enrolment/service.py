@@ -15,8 +15,8 @@ from lms.enrolment.errors import (
     OfferingFullError,
     WrongCodeError,
 )
-from lms.enrolment.models import Enrolment, EnrolmentState, UnitVisit
-from lms.enrolment.rules import code_fits, first_state, is_closed
+from lms.enrolment.models import Enrolment, UnitVisit
+from lms.enrolment.rules import EnrolmentState, code_fits, first_state, is_closed
 from lms.identity.models import Person
 from lms.identity.scopes import Actor, Role
 
@@ -193,7 +193,7 @@ def count_active(session: Session, offering_ids: Iterable[int]) -> dict[int, int
         )
         .group_by(Enrolment.offering_id)
     )
-    return {offering_id: count for offering_id, count in rows}
+    return dict(rows.tuples().all())
 
 
 def progress(

@@ -159,7 +159,7 @@ def count_submitted(session: Session, person_id: int) -> dict[int, int]:
         .where(Submission.person_id == person_id)
         .group_by(OfferedAssignment.offering_id)
     )
-    return {offering_id: count for offering_id, count in rows}
+    return dict(rows.tuples().all())
 
 
 def get_submission(

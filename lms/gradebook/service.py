@@ -1,0 +1,78 @@
+"""Which run stands as a person's result for a task: the newest attempt that was graded.
+
+An attempt that could not be graded (rejected, crashed, timed out) never replaces one that was; if
+none was, the newest attempt stands with whatever status it has.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from lms.catalogue.models import OfferedAssignment
+from lms.exchange.models import Submission
+from lms.exchange.service import list_submissions
+from lms.grading.models import Run
+from lms.grading.service import runs_of
+from lms.protocol.grading import RunStatus
+
+_GRADED = frozenset({RunStatus.GRADED, RunStatus.NEEDS_MANUAL})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """The attempt that counts, and its run; `score` is None until it is graded."""
+
+    submission: Submission
+    run: Run | None
+
+    @property
+    def status(self) -> RunStatus:
+        """The run's status; a submission without a run waits for one."""
+        return RunStatus.QUEUED if self.run is None else RunStatus(self.run.status)
+
+    @property
+    def score(self) -> float | None:
+        """Points so far, without those that a person has yet to give."""
+        return self.run.score if self.run is not None and self.status in _GRADED else None
+
+    @property
+    def max_score(self) -> float | None:
+        """Points that could be had."""
+        return None if self.run is None else self.run.max_score
+
+
+def standing(session: Session, task_id: int, person_id: int) -> Standing | None:
+    """Return the person's standing result for a task; None before the first submission."""
+    submissions = list_submissions(session, task_id, person_id)
+    runs = runs_of(session, [submission.id for submission in submissions])
+    return _choose(submissions, runs)
+
+
+def standings(session: Session, person_id: int, offering_ids: Iterable[int]) -> dict[int, Standing]:
+    """Return the person's standing results in the offerings, by task."""
+    submissions = session.scalars(
+        select(Submission)
+        .join(OfferedAssignment, OfferedAssignment.id == Submission.task_id)
+        .where(
+            Submission.person_id == person_id,
+            OfferedAssignment.offering_id.in_(list(offering_ids)),
+        )
+        .order_by(Submission.task_id, Submission.attempt.desc())
+    ).all()
+    runs = runs_of(session, [submission.id for submission in submissions])
+    by_task: dict[int, list[Submission]] = {}
+    for submission in submissions:
+        by_task.setdefault(submission.task_id, []).append(submission)
+    chosen = {task_id: _choose(attempts, runs) for task_id, attempts in by_task.items()}
+    return {task_id: one for task_id, one in chosen.items() if one is not None}
+
+
+def _choose(attempts: list[Submission], runs: Mapping[int, Run]) -> Standing | None:
+    if not attempts:
+        return None
+    counted = next(
+        (one for one in attempts if one.id in runs and runs[one.id].status in _GRADED), attempts[0]
+    )
+    return Standing(submission=counted, run=runs.get(counted.id))
