@@ -1,0 +1,106 @@
+"""Turning a built release into an immutable row and blobs, and giving it to the offerings."""
+
+import json
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from lms.catalogue.models import Assignment, OfferedAssignment, Offering, Release
+from lms.foundation.blobs import BlobStore
+from lms.identity.scopes import Actor
+from lms.outposts.runner.release import BuiltRelease, graded_cells, is_manual, points_of
+
+#: Version of the manifest's form.
+MANIFEST_FORMAT = 1
+
+
+def publish(
+    session: Session,
+    blobs: BlobStore,
+    assignment: Assignment,
+    built: BuiltRelease,
+    *,
+    actor: Actor,
+    now: datetime,
+) -> Release:
+    """Make `built` the assignment's newest release and give it to every offering not yet over.
+
+    The same files published again give the release that is already there. Needs release:write in
+    each offering of the course, or an administrator.
+    """
+    for offering_id in session.scalars(
+        select(Offering.id).where(Offering.course_id == assignment.course_id)
+    ):
+        actor.require("release:write", offering_id)
+    digest = blobs.put(_manifest(blobs, assignment, built))
+    release = session.scalar(
+        select(Release).where(Release.assignment_id == assignment.id, Release.digest == digest)
+    )
+    if release is None:
+        release = _add(session, assignment, built, digest, actor=actor, now=now)
+    for task in session.scalars(
+        select(OfferedAssignment)
+        .join(Offering, Offering.id == OfferedAssignment.offering_id)
+        .where(OfferedAssignment.assignment_id == assignment.id, Offering.ends_on >= now.date())
+    ):
+        task.release_id = release.id
+    session.flush()
+    return release
+
+
+def _add(
+    session: Session,
+    assignment: Assignment,
+    built: BuiltRelease,
+    digest: str,
+    *,
+    actor: Actor,
+    now: datetime,
+) -> Release:
+    last = session.scalar(
+        select(func.max(Release.number)).where(Release.assignment_id == assignment.id)
+    )
+    release = Release(
+        assignment_id=assignment.id,
+        number=(last or 0) + 1,
+        digest=digest,
+        published_at=now,
+        published_by=actor.person_id or None,
+        points=built.points,
+        manual_points=built.manual_points,
+        notebooks=[_notebook_facts(facts.name, built) for facts in built.notebooks],
+    )
+    session.add(release)
+    session.flush()
+    return release
+
+
+def _notebook_facts(name: str, built: BuiltRelease) -> dict[str, Any]:
+    """Return what pages show of a notebook: its questions in order."""
+    return {
+        "name": name,
+        "questions": [
+            {
+                "grade_id": cell.metadata.nbgrader.grade_id,
+                "points": points_of(cell),
+                "manual": is_manual(cell),
+            }
+            for cell in graded_cells(built.released[name])
+        ],
+    }
+
+
+def _manifest(blobs: BlobStore, assignment: Assignment, built: BuiltRelease) -> bytes:
+    manifest = {
+        "format": MANIFEST_FORMAT,
+        "assignment": assignment.key,
+        "limits": assignment.limits,
+        "student": {path: blobs.put(data) for path, data in sorted(built.student_files.items())},
+        "instructor": {
+            path: blobs.put(data) for path, data in sorted(built.instructor_files.items())
+        },
+    }
+    text = json.dumps(manifest, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return text.encode()

@@ -1,0 +1,148 @@
+"""Use cases of the catalogue: look up what is taught, and read a release's files."""
+
+import json
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, joinedload, selectinload
+
+from lms.catalogue.errors import NotInCatalogueError
+from lms.catalogue.models import (
+    Assignment,
+    Course,
+    OfferedAssignment,
+    Offering,
+    Programme,
+    Release,
+    Unit,
+)
+from lms.catalogue.rules import matches
+from lms.foundation.blobs import BlobStore
+
+Side = Literal["student", "instructor"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CourseFilter:
+    """What a search asks for; empty fields ask for nothing."""
+
+    query: str = ""
+    level: str = ""
+    tag: str = ""
+    programme: str = ""
+
+
+def list_programmes(session: Session) -> list[Programme]:
+    """Return all programmes in their order."""
+    return list(session.scalars(select(Programme).order_by(Programme.position, Programme.key)))
+
+
+def get_programme(session: Session, key: str) -> Programme:
+    """Return a programme; raises NotInCatalogueError."""
+    programme = session.scalar(select(Programme).where(Programme.key == key))
+    if programme is None:
+        raise NotInCatalogueError(key)
+    return programme
+
+
+def list_courses(session: Session, wanted: CourseFilter | None = None) -> list[Course]:
+    """Return the courses that match, with units, assignments and offerings loaded."""
+    wanted = wanted or CourseFilter()
+    query = (
+        select(Course)
+        .options(
+            selectinload(Course.units),
+            selectinload(Course.assignments),
+            selectinload(Course.offerings),
+        )
+        .order_by(Course.code, Course.key)
+    )
+    if wanted.level:
+        query = query.where(Course.level == wanted.level)
+    courses = session.scalars(query).all()
+    keys = set(get_programme(session, wanted.programme).required) if wanted.programme else None
+    return [
+        course
+        for course in courses
+        if (keys is None or course.key in keys)
+        and (not wanted.tag or wanted.tag in course.tags)
+        and matches(wanted.query, searched_texts(course))
+    ]
+
+
+def searched_texts(course: Course) -> list[str]:
+    """Return the texts of a course that search looks into, the most telling first."""
+    return [
+        course.code,
+        course.title.ko,
+        course.title.en,
+        *course.tags,
+        course.summary.ko,
+        course.summary.en,
+        *(text for unit in course.units for text in (unit.title.ko, unit.title.en)),
+    ]
+
+
+def get_course(session: Session, key: str) -> Course:
+    """Return a course; raises NotInCatalogueError."""
+    course = session.scalar(
+        select(Course)
+        .where(Course.key == key)
+        .options(
+            selectinload(Course.units),
+            selectinload(Course.assignments),
+            selectinload(Course.offerings),
+        )
+    )
+    if course is None:
+        raise NotInCatalogueError(key)
+    return course
+
+
+def get_offering(session: Session, key: str) -> Offering:
+    """Return an offering with its course and tasks; raises NotInCatalogueError."""
+    offering = session.scalar(
+        select(Offering)
+        .where(Offering.key == key)
+        .options(
+            joinedload(Offering.course).selectinload(Course.units),
+            selectinload(Offering.tasks).joinedload(OfferedAssignment.assignment),
+            selectinload(Offering.tasks).joinedload(OfferedAssignment.release),
+        )
+    )
+    if offering is None:
+        raise NotInCatalogueError(key)
+    return offering
+
+
+def get_task(session: Session, offering_key: str, assignment_key: str) -> OfferedAssignment:
+    """Return an assignment as it stands in an offering; raises NotInCatalogueError."""
+    task = session.scalar(
+        select(OfferedAssignment)
+        .join(Offering, Offering.id == OfferedAssignment.offering_id)
+        .join(Assignment, Assignment.id == OfferedAssignment.assignment_id)
+        .where(Offering.key == offering_key, Assignment.key == assignment_key)
+        .options(
+            joinedload(OfferedAssignment.offering).joinedload(Offering.course),
+            joinedload(OfferedAssignment.assignment).selectinload(Assignment.releases),
+            joinedload(OfferedAssignment.release),
+        )
+    )
+    if task is None:
+        raise NotInCatalogueError(assignment_key)
+    return task
+
+
+def get_unit(session: Session, course_id: int, key: str) -> Unit:
+    """Return a unit of a course; raises NotInCatalogueError."""
+    unit = session.scalar(select(Unit).where(Unit.course_id == course_id, Unit.key == key))
+    if unit is None:
+        raise NotInCatalogueError(key)
+    return unit
+
+
+def read_release(blobs: BlobStore, release: Release, side: Side) -> dict[str, bytes]:
+    """Return the files of a release by path: what students get, or the instructor's source."""
+    manifest = json.loads(blobs.get(release.digest))
+    return {path: blobs.get(digest) for path, digest in manifest[side].items()}
