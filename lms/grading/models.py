@@ -81,3 +81,15 @@ class CellScore(Base):
     max_score: Mapped[float]
     needs_manual: Mapped[bool]
     comment: Mapped[str | None]
+
+
+class WorkerBeat(Base):
+    """A worker's sign of life, and what it knows of its sandbox; one row a worker name."""
+
+    __tablename__ = "worker_beat"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    at: Mapped[datetime] = mapped_column(Instant)
+    sandbox_ok: Mapped[bool]
+    #: Sentences as JSON: what the sandbox lacks.
+    missing: Mapped[list[dict[str, Any]]] = mapped_column(Json)

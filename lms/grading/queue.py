@@ -85,9 +85,12 @@ def renew(session: Session, claim: Claim, *, now: datetime) -> bool:
     return _update_held(session, claim, lease_expires_at=now + LEASE)
 
 
-def hand_back(session: Session, claim: Claim, *, now: datetime) -> bool:
-    """Return a run unfinished, for our own reasons (stopping, no sandbox): it is queued again."""
-    del now
+def hand_back(session: Session, claim: Claim, *, interrupted: bool) -> bool:
+    """Return a run unfinished, for our own reasons: it is queued again in its old place.
+
+    `interrupted` counts it against MAX_INTERRUPTIONS: grading itself broke, rather than a stop or a
+    missing sandbox. False when the claim has been superseded.
+    """
     return _update_held(
         session,
         claim,
@@ -95,7 +98,31 @@ def hand_back(session: Session, claim: Claim, *, now: datetime) -> bool:
         claimed_by=None,
         started_at=None,
         lease_expires_at=None,
+        interruptions=Run.interruptions + (1 if interrupted else 0),
     )
+
+
+def release_own(session: Session, worker: str) -> int:
+    """Queue again what a worker of this name held when it was killed; returns how many.
+
+    A worker calls it at its start: no other of its name can be at work, and were there one, the
+    fence would refuse its results.
+    """
+    held = session.scalars(
+        update(Run)
+        .where(Run.status == RunStatus.RUNNING, Run.claimed_by == worker)
+        .values(
+            status=RunStatus.QUEUED,
+            claim=Run.claim + 1,
+            claimed_by=None,
+            started_at=None,
+            lease_expires_at=None,
+            interruptions=Run.interruptions + 1,
+        )
+        .returning(Run.id)
+        .execution_options(synchronize_session=False)
+    )
+    return len(held.all())
 
 
 def hold(session: Session, claim: Claim) -> Run | None:
@@ -125,18 +152,20 @@ def _set_aside_deadly(session: Session, *, now: datetime) -> None:
         "the submission is kept and a person will look at it.",
         count=MAX_INTERRUPTIONS,
     )
+    silent = (
+        (Run.status == RunStatus.RUNNING)
+        & (Run.lease_expires_at < now)
+        & (Run.interruptions >= MAX_INTERRUPTIONS - 1)
+    )
+    handed_back = (Run.status == RunStatus.QUEUED) & (Run.interruptions >= MAX_INTERRUPTIONS)
     session.execute(
         update(Run)
-        .where(
-            Run.status == RunStatus.RUNNING,
-            Run.lease_expires_at < now,
-            Run.interruptions >= MAX_INTERRUPTIONS - 1,
-        )
+        .where(or_(silent, handed_back))
         .values(
             status=RunStatus.CRASHED,
             claim=Run.claim + 1,
-            interruptions=Run.interruptions + 1,
             finished_at=now,
+            lease_expires_at=None,
             reason=reason.to_json(),
         )
         .execution_options(synchronize_session=False)
