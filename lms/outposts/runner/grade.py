@@ -1,0 +1,226 @@
+"""Grading as a pure function: a source, a submission, a seed and limits give a result.
+
+The trusted side is here: nbgrader's own autograde preprocessors on an in-memory gradebook made
+from the source. Only SandboxExecute speaks to the student's code, which runs in a kernel of the
+launcher's. A late penalty is no part of this; it belongs to the gradebook room.
+"""
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nbformat import NotebookNode
+
+from lms.outposts.broker.launcher import KernelLauncher
+from lms.outposts.runner.errors import RunStoppedError, SubmissionError
+from lms.outposts.runner.files import SubmittedFiles, read_submission
+from lms.outposts.runner.gradebook import STUDENT, MemoryGradebook
+from lms.outposts.runner.merge import Merged, merge
+from lms.outposts.runner.notebooks import read_submitted
+from lms.outposts.runner.release import (
+    BuiltRelease,
+    NotebookFacts,
+    build,
+    graded_cells,
+    points_of,
+    to_bytes,
+)
+from lms.outposts.runner.source import AssignmentSource, settings_of
+from lms.protocol.grading import CellResult, Integrity, Limits, NotebookResult, RunStatus
+from lms.protocol.sentences import Sentence, sentence
+
+_KEPT_RELEASES = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotebookOutcome:
+    """A notebook's result, and what a person may read: the graded notebook and its feedback."""
+
+    result: NotebookResult
+    autograded: bytes | None = None
+    feedback_html: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    """What every notebook of one submission shares."""
+
+    release: BuiltRelease
+    gradebook: MemoryGradebook
+    limits: Limits
+    launcher: KernelLauncher
+    seed: int
+
+
+def grade_submission(
+    source: AssignmentSource,
+    submission: Mapping[str, bytes] | Path,
+    *,
+    limits: Limits,
+    launcher: KernelLauncher,
+    seed: int = 0,
+) -> tuple[NotebookOutcome, ...]:
+    """Grade every notebook of `source` in `submission`; one bad notebook never stops another.
+
+    Raises ReleaseError when the source itself is broken, KernelStartError when no kernel comes up,
+    and whatever the launcher raises where it has no sandbox.
+    """
+    release = prepared(source)
+    files = read_submission(submission)
+    with MemoryGradebook(release.gradebook) as gradebook:
+        gradebook.add_submission(release.name)
+        run = _Run(
+            release=release, gradebook=gradebook, limits=limits, launcher=launcher, seed=seed
+        )
+        return tuple(_grade_notebook(run, files, facts) for facts in release.notebooks)
+
+
+class _Releases:
+    """The last few releases built in this process: a class hands in the same assignment."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[str, BuiltRelease] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, source: AssignmentSource) -> BuiltRelease:
+        """Return the release of `source`, built now or before."""
+        digest = _digest(source)
+        with self._lock:
+            if digest in self._kept:
+                self._kept.move_to_end(digest)
+                return self._kept[digest]
+        release = build(source)
+        with self._lock:
+            self._kept[digest] = release
+            while len(self._kept) > _KEPT_RELEASES:
+                self._kept.popitem(last=False)
+        return release
+
+
+_RELEASES = _Releases()
+
+
+def prepared(source: AssignmentSource) -> BuiltRelease:
+    """Return the release of `source`, from memory if it was built before; raises ReleaseError."""
+    return _RELEASES.get(source)
+
+
+def _digest(source: AssignmentSource) -> str:
+    digest = hashlib.sha256(source.name.encode())
+    for path, content in sorted(source.files.items()):
+        digest.update(f"\0{path}\0{len(content)}\0".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def _grade_notebook(run: _Run, files: SubmittedFiles, facts: NotebookFacts) -> NotebookOutcome:
+    name = facts.name
+    if name in files.refused:
+        return _not_run(run, name, RunStatus.REJECTED, files.refused[name])
+    if name not in files.notebooks:
+        return _missing(run, files, name)
+    try:
+        merged = merge(run.release.released[name], read_submitted(files.notebooks[name]))
+    except SubmissionError as error:
+        return _not_run(run, name, RunStatus.REJECTED, error.sentence)
+    return _run_notebook(run, name, merged)
+
+
+def _missing(run: _Run, files: SubmittedFiles, name: str) -> NotebookOutcome:
+    """Give zero, as nbgrader does, for a notebook that is not there; reject an empty submission."""
+    expected = {facts.name for facts in run.release.notebooks}
+    if not expected & {*files.notebooks, *files.refused}:
+        reason = sentence(
+            "The submission holds no notebook of this assignment; %(notebook)s.ipynb was expected.",
+            notebook=name,
+        )
+        return _not_run(run, name, RunStatus.REJECTED, reason)
+    with run.gradebook.opened() as gradebook:
+        submitted = gradebook.find_submission_notebook(name, run.release.name, STUDENT)
+        for grade in submitted.grades:
+            grade.auto_score = 0
+            grade.needs_manual_grade = False
+        gradebook.db.commit()
+    reason = sentence("%(notebook)s.ipynb is not in the submission.", notebook=name)
+    return _not_run(run, name, RunStatus.GRADED, reason)
+
+
+def _not_run(run: _Run, name: str, status: RunStatus, reason: Sentence) -> NotebookOutcome:
+    return NotebookOutcome(result=_result(run, name, status, reason))
+
+
+def _run_notebook(run: _Run, name: str, merged: Merged) -> NotebookOutcome:
+    from lms.outposts.runner.autograde import autograde
+
+    notebook = merged.notebook
+    resources = run.gradebook.resources(run.release.name, name)
+    status, reason = RunStatus.GRADED, next(iter(merged.remarks), None)
+    try:
+        settings = settings_of(run.release.instructor_files)
+        graded = autograde(notebook, resources, _kernel(run), run.limits, settings)
+    except RunStoppedError as error:
+        status, reason = error.status, error.sentence
+    else:
+        if graded.stopped is not None:
+            status, reason = graded.stopped
+        elif graded.refused:
+            status, reason = RunStatus.NEEDS_MANUAL, graded.refused[0]
+    result = _result(run, name, status, reason)
+    return NotebookOutcome(
+        result=result,
+        autograded=to_bytes(notebook),
+        feedback_html=_feedback(run, name, notebook, result),
+    )
+
+
+def _kernel(run: _Run) -> Any:  # noqa: ANN401 (imported late: zmq is heavy)
+    from lms.outposts.runner.kernel import SandboxKernel
+
+    return SandboxKernel(run.launcher, run.release.data_files, run.limits, run.seed)
+
+
+def _feedback(run: _Run, name: str, notebook: NotebookNode, result: NotebookResult) -> bytes | None:
+    del run, name, notebook, result
+    return None
+
+
+def _result(run: _Run, name: str, status: RunStatus, reason: Sentence | None) -> NotebookResult:
+    """Read the result out of nbgrader's gradebook; it alone adds up."""
+    with run.gradebook.opened() as gradebook:
+        submitted = gradebook.find_submission_notebook(name, run.release.name, STUDENT)
+        grades = {grade.name: grade for grade in submitted.grades}
+        comments = {comment.name: comment.comment for comment in submitted.comments}
+        cells = tuple(
+            _cell(cell, grades[cell.metadata.nbgrader.grade_id], comments)
+            for cell in graded_cells(run.release.released[name])
+        )
+        score, max_score = float(submitted.score), float(submitted.max_score)
+    waiting = sum(cell.needs_manual for cell in cells)
+    if status is RunStatus.GRADED and waiting:
+        status = RunStatus.NEEDS_MANUAL
+        reason = reason or sentence("A person has to score %(count)s of the cells.", count=waiting)
+    return NotebookResult(
+        notebook=name,
+        status=status,
+        # Tests share the student's interpreter in this version: nothing is verified.
+        integrity=Integrity.UNVERIFIED,
+        score=score,
+        max_score=max_score,
+        reason=reason,
+        cells=cells,
+    )
+
+
+def _cell(cell: NotebookNode, grade: Any, comments: Mapping[str, str | None]) -> CellResult:  # noqa: ANN401 (nbgrader's Grade)
+    grade_id = str(cell.metadata.nbgrader.grade_id)
+    return CellResult(
+        grade_id=grade_id,
+        auto_score=None if grade.auto_score is None else float(grade.auto_score),
+        max_score=points_of(cell),
+        needs_manual=bool(grade.needs_manual_grade),
+        comment=comments.get(grade_id),
+    )

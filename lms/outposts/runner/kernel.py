@@ -1,0 +1,240 @@
+"""One sandboxed kernel for one notebook: its folders, its connection and its client."""
+
+import asyncio
+import json
+import secrets
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from queue import Empty
+from time import monotonic
+from types import TracebackType
+from typing import Any, Self
+
+import zmq
+import zmq.asyncio
+from jupyter_client.asynchronous.client import AsyncKernelClient
+
+from lms.outposts.broker.launcher import KernelLauncher, KernelProcess, KernelRequest, Usage
+from lms.outposts.runner.errors import KernelStartError
+from lms.protocol.grading import Limits
+from lms.protocol.sentences import sentence
+
+_CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
+_START_SECONDS = 60.0
+#: Messages waiting in our memory per channel; more wait in the kernel, whose memory is limited.
+_QUEUED_MESSAGES = 64
+
+
+class SandboxKernel:
+    """A kernel started through a launcher; on leaving, it and its folders are gone.
+
+    It plays nbclient's kernel manager as far as nbclient asks: `interrupt_kernel`, `has_kernel`.
+    """
+
+    has_kernel = True
+
+    def __init__(
+        self, launcher: KernelLauncher, files: Mapping[str, bytes], limits: Limits, seed: int
+    ) -> None:
+        self._launcher = launcher
+        self._files = files
+        self._limits = limits
+        self._seed = seed
+        self._root = Path()
+        self._process: KernelProcess | None = None
+
+    def __enter__(self) -> Self:
+        # The outer folder is ours alone; the kernel, whoever it runs as, writes in the inner one.
+        self._root = Path(tempfile.mkdtemp(prefix="run-"))
+        try:
+            self._launch()
+        except BaseException:
+            shutil.rmtree(self._root, ignore_errors=True)
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.kill()
+        shutil.rmtree(self._root, ignore_errors=True)
+
+    def _launch(self) -> None:
+        connection = self._root / "k"
+        connection.mkdir()
+        connection.chmod(0o777)
+        self._info = {
+            "ip": str(connection / "s"),
+            "transport": "ipc",
+            "key": secrets.token_hex(16),
+            "signature_scheme": "hmac-sha256",
+            "kernel_name": "python3",
+            **{f"{channel}_port": number for number, channel in enumerate(_CHANNELS, start=1)},
+        }
+        file = connection / "kernel.json"
+        file.write_text(json.dumps(self._info))
+        file.chmod(0o644)
+        files = self._root / "f"
+        _write_files(files, self._files)
+        self._process = self._launcher.launch(
+            KernelRequest(
+                argv=_argv(file),
+                env=_environment(self._seed, self._limits),
+                connection_dir=str(connection),
+                files_dir=str(files),
+                limits=self._limits,
+            )
+        )
+
+    @property
+    def process(self) -> KernelProcess:
+        """The kernel's process."""
+        if self._process is None:
+            raise KernelStartError(sentence("The kernel is not running."))
+        return self._process
+
+    def is_alive(self) -> bool:
+        """Say whether the kernel still runs."""
+        return self.process.poll() is None
+
+    async def interrupt_kernel(self) -> None:
+        """Send the interrupt that ends a cell."""
+        self.interrupt()
+
+    def interrupt(self) -> None:
+        """Send the interrupt that ends a cell."""
+        if self.is_alive():
+            self.process.send_signal(signal.SIGINT)
+
+    def kill(self) -> None:
+        """End the kernel and all its children."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait(10)
+
+    def usage(self) -> Usage:
+        """Return what the kernel used, and which limit ended it if one did."""
+        return self.process.usage()
+
+    def client(self) -> "SandboxClient":
+        """Return a client for this kernel; close it with `aclose`."""
+        context = zmq.asyncio.Context()
+        context.linger = 0
+        context.rcvhwm = _QUEUED_MESSAGES
+        context.maxmsgsize = self._limits.output_bytes + (1 << 20)
+        client = SandboxClient(context=context, **self._client_info())
+        client.kernel = self
+        return client
+
+    def _client_info(self) -> dict[str, Any]:
+        info = {key: value for key, value in self._info.items() if key != "kernel_name"}
+        key = str(info.pop("key")).encode()
+        scheme = info.pop("signature_scheme")
+        from jupyter_client.session import Session
+
+        return {**info, "session": Session(key=key, signature_scheme=scheme)}
+
+
+class SandboxClient(AsyncKernelClient):
+    """A client that asks the launcher, not a heartbeat, whether its kernel lives."""
+
+    kernel: SandboxKernel
+    allow_stdin = False
+
+    async def ready(self) -> None:
+        """Wait until the kernel answers and our subscription to its output stands.
+
+        The XPUB welcome message replaces jupyter_client's fixed 200 ms of waiting for silence.
+        Raises KernelStartError.
+        """
+        self.start_channels(stdin=False, hb=False)
+        deadline = monotonic() + _START_SECONDS
+        await self._until(self.iopub_channel, "iopub_welcome", deadline)
+        request = self.kernel_info()
+        await self._until(self.shell_channel, "kernel_info_reply", deadline)
+        while True:
+            message = await self._next(self.iopub_channel, deadline)
+            if (
+                message["msg_type"] == "status"
+                and message["content"].get("execution_state") == "idle"
+                and message["parent_header"].get("msg_id") == request
+            ):
+                return
+
+    async def _until(self, channel: Any, kind: str, deadline: float) -> None:  # noqa: ANN401 (jupyter_client has no types)
+        while (await self._next(channel, deadline))["msg_type"] != kind:
+            pass
+
+    async def _next(self, channel: Any, deadline: float) -> dict[str, Any]:  # noqa: ANN401 (jupyter_client has no types)
+        while monotonic() < deadline:
+            try:
+                message: dict[str, Any] = await channel.get_msg(timeout=0.5)
+            except Empty:
+                if not self.kernel.is_alive():
+                    raise KernelStartError(
+                        sentence("The kernel ended before it was ready."),
+                    ) from None
+            else:
+                return message
+        raise KernelStartError(sentence("The kernel did not answer in time."))
+
+    async def is_alive(self) -> bool:
+        """Say whether the kernel still runs."""
+        return self.kernel.is_alive()
+
+    async def aclose(self) -> None:
+        """Close the channels and let go of the sockets."""
+        self.stop_channels()
+        # Let cancelled reads end before their sockets go.
+        await asyncio.sleep(0)
+        self.context.destroy(linger=0)
+
+
+def _argv(connection_file: Path) -> tuple[str, ...]:
+    # -P: `ipykernel_launcher` is never looked for beside the notebook.
+    return (
+        sys.executable,
+        "-P",
+        "-m",
+        "ipykernel_launcher",
+        "-f",
+        str(connection_file),
+        "--HistoryManager.hist_file=:memory:",
+    )
+
+
+def _environment(seed: int, limits: Limits) -> dict[str, str]:
+    """Return the kernel's whole environment: nothing of ours is inherited."""
+    del limits
+    folder = str(Path(sys.executable).parent)
+    threads = dict.fromkeys(
+        ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
+    )
+    return {
+        "PATH": f"{folder}:/usr/local/bin:/usr/bin:/bin",
+        "LANG": "C.UTF-8",
+        "TZ": "UTC",
+        "PYTHONHASHSEED": str(seed % (1 << 32)),
+        "PYTHONNOUSERSITE": "1",
+        "IPYTHONDIR": "/tmp/.ipython",  # noqa: S108 (the sandbox's own)
+        "MPLCONFIGDIR": "/tmp/.matplotlib",  # noqa: S108 (the sandbox's own)
+        # nbgrader sets it too, so that a notebook can tell that it is being graded.
+        "NBGRADER_EXECUTION": "autograde",
+        **threads,
+    }
+
+
+def _write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    folder.mkdir()
+    folder.chmod(0o755)
+    for path, content in files.items():
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
