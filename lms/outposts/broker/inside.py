@@ -1,0 +1,140 @@
+"""The two processes inside a sandbox: its first, which waits and reaps, and the program.
+
+The first process is pid 1 of the pid namespace, so nothing inside can signal it and its end is
+everyone's end. It keeps the keeper's rights, takes no input from the sandbox and dies with the
+keeper.
+"""
+
+import contextlib
+import fcntl
+import os
+import resource
+import signal
+import socket
+import struct
+from typing import NoReturn
+
+from lms.outposts.broker import rootfs, seccomp, syscalls
+from lms.outposts.broker.spec import Spec
+
+_SIOCSIFFLAGS = 0x8914
+_IFF_UP_RUNNING = 0x41
+_LAST_CAPABILITY = 63
+_OPEN_FILES = 4096
+#: What a program that could not be started ends with, as in a shell.
+EXEC_FAILED = 127
+
+
+class Pipes:
+    """Descriptors that cross the fork from the keeper to the first process."""
+
+    def __init__(self, *, go: int, problem: int, status: int, output: int | None) -> None:
+        #: One byte arrives when the first process may go on; end of file means the keeper died.
+        self.go = go
+        #: Words about a failed start; closed by a successful exec.
+        self.problem = problem
+        #: The program's pid on a line of its own, and at the end its wait status.
+        self.status = status
+        #: The program's stdout and stderr; None leaves the keeper's own.
+        self.output = output
+
+
+def raise_loopback() -> None:
+    """Switch on the loopback interface of a fresh network namespace."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        request = struct.pack("16sh14x", b"lo", _IFF_UP_RUNNING)
+        fcntl.ioctl(probe, _SIOCSIFFLAGS, request)
+
+
+def run_first(spec: Spec, pipes: Pipes) -> NoReturn:
+    """Be the first process: start the program, reap whatever ends, report and end with it."""
+    try:
+        syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
+        if not os.read(pipes.go, 1):
+            os._exit(EXEC_FAILED)
+        if spec["isolated"]:
+            flags = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
+            syscalls.mount("proc", "/proc", "proc", flags)
+            if spec["user_namespace"]:
+                syscalls.unmount_lazily(rootfs.OLD_PROC)
+        program = os.fork()
+        if program == 0:
+            _run_program(spec, pipes)
+        os.write(pipes.status, f"{program}\n".encode())
+        os.close(pipes.problem)
+    except OSError as error:
+        _complain(pipes.problem, error)
+    os.chdir("/")
+    _close_all_but(pipes.status)
+    status = _reap_until(program)
+    with contextlib.suppress(OSError):
+        os.write(pipes.status, str(status).encode())
+    os._exit(0)
+
+
+def _reap_until(program: int) -> int:
+    while True:
+        pid, status = os.wait()
+        if pid == program:
+            return status
+
+
+def _run_program(spec: Spec, pipes: Pipes) -> NoReturn:
+    try:
+        os.setsid()
+        for number in (signal.SIGPIPE, signal.SIGXFSZ):
+            signal.signal(number, signal.SIG_DFL)
+        _connect_streams(pipes)
+        os.umask(spec["umask"])
+        _set_limits(spec)
+        _drop_rights(spec)
+        os.chdir(spec["cwd"])
+        syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
+        if spec["isolated"]:
+            syscalls.set_seccomp(seccomp.build_program(syscalls.machine()))
+        os.execvpe(spec["argv"][0], spec["argv"], spec["env"])  # noqa: S606 - no shell wanted
+    except (OSError, ValueError) as error:
+        _complain(pipes.problem, error)
+
+
+def _connect_streams(pipes: Pipes) -> None:
+    nothing = os.open("/dev/null", os.O_RDONLY)
+    os.dup2(nothing, 0)
+    if pipes.output is not None:
+        os.dup2(pipes.output, 1)
+        os.dup2(pipes.output, 2)
+    # Every other descriptor is close-on-exec, as Python makes them.
+
+
+def _set_limits(spec: Spec) -> None:
+    limits = {resource.RLIMIT_CORE: 0, resource.RLIMIT_NOFILE: _OPEN_FILES}
+    if spec["processes"]:
+        limits[resource.RLIMIT_NPROC] = spec["processes"]
+    if spec["file_bytes"]:
+        limits[resource.RLIMIT_FSIZE] = spec["file_bytes"]
+    for limit, value in limits.items():
+        highest = resource.getrlimit(limit)[1]
+        allowed = value if highest == resource.RLIM_INFINITY else min(value, highest)
+        resource.setrlimit(limit, (allowed, allowed))
+
+
+def _drop_rights(spec: Spec) -> None:
+    if spec["user_namespace"] or os.geteuid() != 0:
+        return  # the one user of this namespace loses every capability at exec
+    for capability in range(_LAST_CAPABILITY):
+        with contextlib.suppress(OSError):
+            syscalls.prctl(syscalls.PR_CAPBSET_DROP, capability)
+    os.setgroups(spec["groups"])
+    os.setresgid(spec["gid"], spec["gid"], spec["gid"])
+    os.setresuid(spec["uid"], spec["uid"], spec["uid"])
+
+
+def _complain(problem: int, error: Exception) -> NoReturn:
+    with contextlib.suppress(OSError):
+        os.write(problem, str(error).encode()[:4000])
+    os._exit(EXEC_FAILED)
+
+
+def _close_all_but(kept: int) -> None:
+    os.closerange(0, kept)
+    os.closerange(kept + 1, 65536)

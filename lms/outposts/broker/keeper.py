@@ -1,0 +1,185 @@
+"""The keeper: a small process outside each sandbox that builds it, watches it and takes it away.
+
+Started as its own program: a fresh single-threaded interpreter may unshare and fork safely, a
+grading worker with threads may not. Reads a Spec on stdin; talks to whoever asked for the sandbox
+over a SEQPACKET socket, one JSON object a message: it says `started` or `failed`, takes `signal`
+and `kill`, and last says `ended`. When that socket closes, the sandbox ends.
+"""
+
+import contextlib
+import json
+import os
+import random
+import socket
+import sys
+
+from lms.outposts.broker import cgroups, inside, rootfs, syscalls
+from lms.outposts.broker.spec import Spec
+from lms.outposts.broker.watch import Handles, Output, Watch
+
+
+class RefusedError(Exception):
+    """The sandbox cannot be started; the text says why."""
+
+
+class Lease:
+    """A uid that no other live sandbox has, held by an abstract socket that dies with us."""
+
+    def __init__(self, first: int, end: int) -> None:
+        numbers = list(range(first, end))
+        start = random.SystemRandom().randrange(len(numbers))
+        for uid in numbers[start:] + numbers[:start]:
+            holder = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            try:
+                holder.bind(f"\0seodang-uid-{uid}")
+            except OSError:
+                holder.close()
+                continue
+            self._holder = holder
+            self.uid = uid
+            return
+        raise RefusedError(f"every uid from {first} to {end - 1} is in use")
+
+
+class Keeper:
+    """Builds one sandbox step by step, so that a failure can undo what was made."""
+
+    def __init__(self, spec: Spec) -> None:
+        self._spec = spec
+        self._lease: Lease | None = None
+        self._group: cgroups.Group | None = None
+        self._connection: int | None = None
+
+    def start(self) -> Handles:
+        """Build the sandbox and start its program; raises RefusedError or OSError."""
+        spec = self._spec
+        if spec["lease_end"] > spec["lease_first"]:
+            self._lease = Lease(spec["lease_first"], spec["lease_end"])
+            spec["uid"] = spec["gid"] = self._lease.uid
+        # Folders of the host are opened before its root is left.
+        report = _open_parent(spec["report_path"])
+        log = _open_parent(spec["output"] if "/" in spec["output"] else "")
+        try:
+            self._make_group()
+            if spec["isolated"]:
+                enter_namespaces(spec)
+                self._connection = rootfs.enter_root(spec).connection
+            handles = self._fork(log)
+        except BaseException:
+            if self._group is not None:
+                self._group.remove()
+            raise
+        handles.report = report
+        handles.connection = self._connection
+        return handles
+
+    def _make_group(self) -> None:
+        spec = self._spec
+        if not spec["memory_bytes"]:
+            return
+        hierarchy = cgroups.detect()
+        if hierarchy.version == "none":
+            return
+        # Two more than the program may start: the first process, and one to spare.
+        self._group = cgroups.Group(hierarchy, f"{os.getpid()}-{spec['uid']}")
+        self._group.limit(memory_bytes=spec["memory_bytes"], processes=spec["processes"] + 2)
+
+    def _fork(self, log: tuple[int, str] | None) -> Handles:
+        go_read, go_write = os.pipe()
+        problem_read, problem_write = os.pipe()
+        status_read, status_write = os.pipe()
+        output_read = output_write = None
+        if self._spec["output"] != "inherit":
+            output_read, output_write = os.pipe()
+        first = os.fork()
+        if first == 0:
+            os.close(go_write)
+            pipes = inside.Pipes(
+                go=go_read, problem=problem_write, status=status_write, output=output_write
+            )
+            inside.run_first(self._spec, pipes)
+        for descriptor in (go_read, problem_write, status_write, output_write):
+            if descriptor is not None:
+                os.close(descriptor)
+        if self._group is not None:
+            self._group.add(first)
+        os.write(go_write, b"g")
+        problem = os.read(problem_read, 4096).decode(errors="replace")
+        if problem:
+            os.waitpid(first, 0)
+            raise RefusedError(problem)
+        output = None if output_read is None else Output(output_read, log=log)
+        return Handles(first=first, group=self._group, status=status_read, output=output)
+
+
+def enter_namespaces(spec: Spec) -> None:
+    """Put this process into the namespaces of `spec`; the pid namespace begins with its child."""
+    if spec["caller_pid"]:
+        view = os.open(f"/proc/{spec['caller_pid']}/ns/mnt", os.O_RDONLY)
+        syscalls.setns(view, syscalls.CLONE_NEWNS)
+        os.close(view)
+    flags = syscalls.CLONE_NEWNS | syscalls.CLONE_NEWPID | syscalls.CLONE_NEWIPC
+    flags |= syscalls.CLONE_NEWUTS
+    if not spec["network"]:
+        flags |= syscalls.CLONE_NEWNET
+    if spec["user_namespace"]:
+        outer_uid, outer_gid = os.geteuid(), os.getegid()
+        syscalls.unshare(flags | syscalls.CLONE_NEWUSER)
+        # One line: the only user inside is the one who started us.
+        _write("/proc/self/setgroups", "deny")
+        _write("/proc/self/uid_map", f"{spec['uid']} {outer_uid} 1")
+        _write("/proc/self/gid_map", f"{spec['gid']} {outer_gid} 1")
+    else:
+        syscalls.unshare(flags)
+    if not spec["network"]:
+        inside.raise_loopback()
+        socket.sethostname("sandbox")
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w", encoding="ascii") as file:
+        file.write(text)
+
+
+def _open_parent(path: str) -> tuple[int, str] | None:
+    if not path:
+        return None
+    return os.open(os.path.dirname(path), os.O_DIRECTORY), os.path.basename(path)
+
+
+def _say(control: socket.socket | None, message: dict[str, object]) -> None:
+    if control is not None:
+        with contextlib.suppress(OSError):
+            control.send(json.dumps(message).encode())
+
+
+def _write_report(place: tuple[int, str], report: dict[str, object]) -> None:
+    folder, name = place
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+    descriptor = os.open(f".{name}", flags, 0o600, dir_fd=folder)
+    os.write(descriptor, json.dumps(report).encode())
+    os.close(descriptor)
+    os.rename(f".{name}", name, src_dir_fd=folder, dst_dir_fd=folder)
+
+
+def main(control_number: int | None) -> int:
+    """Keep one sandbox from start to end and return the program's exit code, shell style."""
+    spec: Spec = json.loads(sys.stdin.buffer.read())
+    control = None
+    if control_number is not None:
+        os.set_inheritable(control_number, False)  # noqa: FBT003 - has no keyword
+        control = socket.socket(fileno=control_number)
+    try:
+        handles = Keeper(spec).start()
+    except (OSError, ValueError, RefusedError) as error:
+        _say(control, {"failed": str(error)})
+        if control is None:
+            sys.stderr.write(f"sandbox: {error}\n")
+        return inside.EXEC_FAILED
+    _say(control, {"started": {"pid": os.getpid(), "uid": spec["uid"]}})
+    report = Watch(spec, handles, control).run()
+    _say(control, {"ended": report})
+    if handles.report is not None:
+        _write_report(handles.report, report)
+    code = report["exit"]
+    return code if isinstance(code, int) and code >= 0 else 128 + abs(int(str(code)))

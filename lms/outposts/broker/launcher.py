@@ -1,0 +1,274 @@
+"""Starts kernels in sandboxes: from this process, or through the broker; one contract for both."""
+
+import contextlib
+import json
+import os
+import select
+import socket
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from lms.outposts.broker import layout
+from lms.outposts.broker.spec import Spec
+from lms.protocol.broker import KernelRequest, SandboxReport, Verdict
+
+__all__ = [
+    "BrokerLauncher",
+    "DirectLauncher",
+    "KernelLauncher",
+    "KernelProcess",
+    "KernelRequest",
+    "SandboxReport",
+    "SandboxUnavailableError",
+    "Usage",
+    "Verdict",
+    "probe",
+]
+
+#: First and one past the last uid of grading runs; the same numbers as in the settings.
+RUN_UIDS = (300_000, 301_000)
+KERNEL_HOME = "/home/student"
+KERNEL_FOLDER = "/home/student/work"
+MESSAGE_BYTES = 192 << 10
+_START_SECONDS = 30.0
+
+
+class SandboxUnavailableError(Exception):
+    """No sandbox could be started; the text says why and what would help."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What a kernel used and why it ended; `verdict` is None while it runs."""
+
+    memory_peak_bytes: int = 0
+    oom_killed: bool = False
+    output_exceeded: bool = False
+    disk_exceeded: bool = False
+    verdict: Verdict | None = None
+    #: The end of what it wrote to stdout and stderr past Jupyter, for a log.
+    output_tail: str = ""
+
+
+class KernelLauncher(Protocol):
+    """Starts a kernel in a sandbox."""
+
+    def launch(self, request: KernelRequest) -> "KernelProcess":
+        """Start the kernel of `request`; raises SandboxUnavailableError."""
+        ...
+
+
+class KernelProcess:
+    """A kernel in its sandbox; may be used from several threads."""
+
+    def __init__(self, control: socket.socket, keeper: subprocess.Popen[bytes] | None) -> None:
+        self._control = control
+        self._keeper = keeper
+        self._lock = threading.Lock()
+        self._exit: int | None = None
+        self._usage = Usage()
+        #: The keeper's pid, as the launching machine counts; only for logs.
+        self.pid = self._await_start()
+
+    def poll(self) -> int | None:
+        """Return the exit code (negative: a signal) or None while it runs."""
+        with self._lock:
+            self._read(0)
+            return self._exit
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return the exit code once it has ended; raises TimeoutError after `timeout` seconds."""
+        end = None if timeout is None else time.monotonic() + timeout
+        while True:
+            left = 1.0 if end is None else end - time.monotonic()
+            with self._lock:
+                # In slices: another thread may want to kill meanwhile.
+                self._read(max(0.0, min(left, 0.1)))
+                if self._exit is not None:
+                    return self._exit
+            if left <= 0:
+                raise TimeoutError(f"the kernel still runs after {timeout} seconds")
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal to the kernel; nothing happens when it has ended."""
+        self._say({"signal": int(number)})
+
+    def kill(self) -> None:
+        """End the kernel and everything it started, at once; `wait` tells when it is gone."""
+        self._say({"kill": True})
+
+    def usage(self) -> Usage:
+        """Return what it used; final once it has ended."""
+        with self._lock:
+            self._read(0)
+            return self._usage
+
+    def _say(self, message: dict[str, object]) -> None:
+        with contextlib.suppress(OSError):
+            self._control.send(json.dumps(message).encode())
+
+    def _await_start(self) -> int:
+        message = self._receive(_START_SECONDS)
+        started = message.get("started") if message else None
+        if isinstance(started, dict):
+            return int(started["pid"])
+        self._close()
+        if message is None:
+            raise SandboxUnavailableError("the sandbox did not answer")
+        raise SandboxUnavailableError(str(message.get("failed") or message.get("error")))
+
+    def _receive(self, timeout: float) -> dict[str, Any] | None:
+        poll = select.poll()  # select() fails on descriptors past 1024
+        poll.register(self._control, select.POLLIN)
+        if not poll.poll(timeout * 1000):
+            return None
+        try:
+            data = self._control.recv(MESSAGE_BYTES)
+        except OSError:
+            data = b""
+        message = json.loads(data) if data else {"error": "the sandbox's keeper went away"}
+        return dict(message)
+
+    def _read(self, timeout: float) -> None:
+        if self._exit is not None:
+            return
+        message = self._receive(timeout)
+        if message is None:
+            return
+        ended = message.get("ended")
+        if not isinstance(ended, dict):
+            # The keeper died: its sandbox died with it.
+            ended = {"exit": -9, "verdict": "abandoned"}
+        self._exit = int(ended["exit"])
+        self._usage = Usage(
+            memory_peak_bytes=int(ended.get("memory_peak_bytes", 0)),
+            oom_killed=bool(ended.get("oom_killed")),
+            output_exceeded=bool(ended.get("output_exceeded")),
+            disk_exceeded=bool(ended.get("disk_exceeded")),
+            verdict=Verdict(ended["verdict"]),
+            output_tail=str(ended.get("output_tail", "")),
+        )
+        self._close()
+
+    def _close(self) -> None:
+        self._control.close()
+        if self._keeper is not None:
+            self._keeper.wait()
+
+
+class DirectLauncher:
+    """Starts sandboxes from this process: as root with own uids, else in user namespaces."""
+
+    def __init__(self, *, unsafe: bool = False) -> None:
+        #: Start kernels without a sandbox where the machine has none; the operator's choice.
+        self._unsafe = unsafe
+
+    def launch(self, request: KernelRequest) -> KernelProcess:
+        """Start the kernel of `request`; raises SandboxUnavailableError."""
+        spec = kernel_spec(request, caller_uid=os.geteuid(), caller_pid=0)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            keeper = start_keeper(spec, control=theirs)
+        return KernelProcess(ours, keeper)
+
+
+class BrokerLauncher:
+    """Asks the broker at `socket_path` for sandboxes; they end when this process does."""
+
+    def __init__(self, socket_path: str | os.PathLike[str]) -> None:
+        self._path = os.fspath(socket_path)
+
+    def launch(self, request: KernelRequest) -> KernelProcess:
+        """Start the kernel of `request`; raises SandboxUnavailableError."""
+        control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            control.connect(self._path)
+            control.send(json.dumps({"launch": request.to_json()}).encode())
+        except OSError as error:
+            control.close()
+            raise SandboxUnavailableError(f"the broker does not answer: {error}") from error
+        return KernelProcess(control, None)
+
+
+def kernel_spec(request: KernelRequest, *, caller_uid: int, caller_pid: int) -> Spec:
+    """Return the sandbox of one kernel; `caller_pid` other than 0 names who lives in a view."""
+    limits, is_root = request.limits, os.geteuid() == 0
+    env = {
+        "PATH": layout.search_path(),
+        "LANG": "C.UTF-8",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        **request.env,
+        "HOME": KERNEL_HOME,
+        "TMPDIR": "/tmp",  # noqa: S108 - the sandbox's own
+        "USER": "student",
+        "LOGNAME": "student",
+        "JUPYTER_PLATFORM_DIRS": "0",
+    }
+    return Spec(
+        argv=list(request.argv),
+        env=env,
+        cwd=KERNEL_FOLDER,
+        umask=0,
+        user="student",
+        home=KERNEL_HOME,
+        uid=RUN_UIDS[0],
+        gid=RUN_UIDS[0],
+        groups=[],
+        lease_first=RUN_UIDS[0] if is_root else 0,
+        lease_end=RUN_UIDS[1] if is_root else 0,
+        user_namespace=not is_root,
+        network=False,
+        terminals=False,
+        isolated=True,
+        caller_pid=caller_pid,
+        caller_uid=caller_uid,
+        binds=layout.program_binds(),
+        connection_dir=request.connection_dir,
+        files_dir=request.files_dir or "",
+        scratch_bytes=limits.disk_bytes,
+        memory_bytes=limits.memory_bytes,
+        processes=limits.processes,
+        wall_seconds=limits.wall_seconds,
+        output_bytes=limits.output_bytes,
+        # A little more than the disk: a full disk should say so, not the file limit.
+        file_bytes=limits.disk_bytes + (1 << 20),
+        on_memory="end",
+        output="capture",
+        grace_seconds=0,
+        report_path="",
+    )
+
+
+def start_keeper(
+    spec: Spec, *, control: socket.socket | None, new_session: bool = True
+) -> "subprocess.Popen[bytes]":
+    """Start the keeper of `spec` as an own process; it says over `control` how that went."""
+    number = None if control is None else control.fileno()
+    program = (
+        f"import sys; sys.path.insert(0, {layout.source_root()!r}); "
+        f"from lms.outposts.broker.keeper import main; sys.exit(main({number}))"
+    )
+    # -I -S and no environment: nothing of a folder or site-packages gets into a root process.
+    keeper = subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", program],
+        stdin=subprocess.PIPE,
+        pass_fds=() if number is None else (number,),
+        cwd="/",
+        env={"PYTHONDONTWRITEBYTECODE": "1"},
+        start_new_session=new_session,
+    )
+    if keeper.stdin is not None:
+        with keeper.stdin as pipe:
+            pipe.write(json.dumps(spec).encode())
+    return keeper
+
+
+def probe() -> SandboxReport:
+    """Return what sandboxes have here; takes a tenth of a second, so keep the answer."""
+    from lms.outposts.broker.probe import probe as run_probe
+
+    return run_probe()

@@ -1,0 +1,61 @@
+"""What a launcher tells the keeper to build: one JSON object, checked before it gets here."""
+
+from typing import Literal, TypedDict
+
+
+class Bind(TypedDict):
+    """A host path that appears at the same path inside."""
+
+    path: str
+    writable: bool
+    #: A missing source is left out instead of ending the launch.
+    optional: bool
+
+
+class Spec(TypedDict):
+    """One sandbox; the keeper trusts every field."""
+
+    argv: list[str]
+    env: dict[str, str]
+    #: Where the program starts; made inside when it lies on the sandbox's own disk.
+    cwd: str
+    umask: int
+    #: How the program's user is called inside, and its home.
+    user: str
+    home: str
+    uid: int
+    gid: int
+    groups: list[int]
+    #: First and one past the last uid to lease from instead of `uid`; equal: no lease.
+    lease_first: int
+    lease_end: int
+    #: Not root: an own user namespace in which the one user there is appears as `uid`.
+    user_namespace: bool
+    network: bool
+    terminals: bool
+    #: False only where the operator allows grading without a sandbox.
+    isolated: bool
+    #: Enter this process's mount namespace first (0: stay); the caller of the broker may live in
+    #: a view of its own, and paths mean what they mean there.
+    caller_pid: int
+    caller_uid: int
+    binds: list[Bind]
+    #: Folder that holds connection file and sockets (empty: none).
+    connection_dir: str
+    #: Folder whose regular files are copied into `cwd` (empty: none).
+    files_dir: str
+    scratch_bytes: int
+    #: 0 means no limit.
+    memory_bytes: int
+    processes: int
+    wall_seconds: int
+    output_bytes: int
+    file_bytes: int
+    #: Over the memory limit: end the whole sandbox, or the largest process in it.
+    on_memory: Literal["end", "largest"]
+    #: "capture": keep the tail and count; "inherit": the keeper's own; else append to this log.
+    output: str
+    #: Seconds between the polite signal and the end.
+    grace_seconds: float
+    #: Where the final report is written as well (empty: nowhere); the folder must exist.
+    report_path: str

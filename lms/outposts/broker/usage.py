@@ -1,0 +1,123 @@
+"""Measures what the processes of one sandbox use, from its own /proc and its scratch disk."""
+
+import contextlib
+import os
+import stat
+from typing import NamedTuple
+
+#: A full disk answers with fewer free bytes than this.
+_NEARLY_NOTHING = 64 << 10
+
+
+class Memory(NamedTuple):
+    """Resident memory of a process tree, and the process that holds most of it."""
+
+    total_bytes: int
+    largest_pid: int
+
+
+def measure_memory(pids: list[int], scratch_used_bytes: int) -> Memory:
+    """Sum what `pids` hold and what lies on the scratch disk, which is memory as well.
+
+    Pages shared by a fork are counted in each process: an upper bound, never too little. Shared
+    memory counts once, as the larger of what is mapped and what lies on the disk.
+    """
+    anonymous = shared = largest = largest_pid = 0
+    for pid in pids:
+        own, mapped = _resident(pid)
+        anonymous += own
+        shared += mapped
+        if own + mapped > largest:
+            largest, largest_pid = own + mapped, pid
+    return Memory(anonymous + max(shared, scratch_used_bytes), largest_pid)
+
+
+def list_pids() -> list[int]:
+    """Return every process of the pid namespace that /proc shows, the first one left out."""
+    return [int(name) for name in os.listdir("/proc") if name.isdigit() and name != "1"]
+
+
+def list_descendants(root: int) -> list[int]:
+    """Return the processes below `root`, for a sandbox without a pid namespace."""
+    found: list[int] = []
+    waiting = [root]
+    while waiting:
+        pid = waiting.pop()
+        try:
+            with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+                children = [int(child) for child in file.read().split()]
+        except OSError:
+            continue
+        found += children
+        waiting += children
+    return found
+
+
+def _resident(pid: int) -> tuple[int, int]:
+    own = mapped = 0
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/status", encoding="utf-8") as file:
+        for line in file:
+            if line.startswith("RssAnon:"):
+                own = int(line.split()[1]) << 10
+            elif line.startswith("RssShmem:"):
+                mapped = int(line.split()[1]) << 10
+                break
+    return own, mapped
+
+
+def disk_used_bytes(path: str) -> int:
+    """Return how much of the file system at `path` is taken."""
+    state = os.statvfs(path)
+    return (state.f_blocks - state.f_bfree) * state.f_frsize
+
+
+def is_disk_full(path: str) -> bool:
+    """Tell whether the file system at `path` has no bytes or no file entries left."""
+    state = os.statvfs(path)
+    return state.f_bfree * state.f_frsize < _NEARLY_NOTHING or state.f_ffree == 0
+
+
+def exceeds(folder: int, *, bytes_allowed: int, entries_allowed: int) -> bool:
+    """Tell whether the tree in `folder` (a descriptor) is over either limit; stops looking then."""
+    total = entries = 0
+    for _, folders, names, descriptor in os.fwalk(".", dir_fd=folder):
+        for name in [*folders, *names]:
+            entries += 1
+            with contextlib.suppress(OSError):
+                total += os.lstat(name, dir_fd=descriptor).st_blocks * 512
+        if entries > entries_allowed or total > bytes_allowed:
+            return True
+    return False
+
+
+def purge(folder: int, *, keep_uid: int) -> None:
+    """Remove everything in `folder` (a descriptor) that `keep_uid` does not own.
+
+    Folders are emptied by moving their entries up, so that no nesting is too deep for us. Nothing
+    may be running that could write there.
+    """
+    moved = 0
+    waiting = [entry for entry in os.listdir(folder) if _owner(entry, folder) != keep_uid]
+    while waiting:
+        name = waiting.pop()
+        with contextlib.suppress(OSError):
+            if not _is_folder(name, folder):
+                os.unlink(name, dir_fd=folder)
+                continue
+            inner = os.open(name, os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
+            try:
+                for entry in os.listdir(inner):
+                    moved += 1
+                    os.rename(entry, f".purged-{moved}", src_dir_fd=inner, dst_dir_fd=folder)
+                    waiting.append(f".purged-{moved}")
+            finally:
+                os.close(inner)
+            os.rmdir(name, dir_fd=folder)
+
+
+def _owner(name: str, folder: int) -> int:
+    return os.lstat(name, dir_fd=folder).st_uid
+
+
+def _is_folder(name: str, folder: int) -> bool:
+    return stat.S_ISDIR(os.lstat(name, dir_fd=folder).st_mode)
