@@ -1,5 +1,6 @@
 """Fixtures shared by all tests: an empty database on SQLite and on PostgreSQL, a clock, blobs."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -36,7 +37,8 @@ def postgres_url() -> Iterator[str]:
     if binaries is None:
         pytest.skip("no PostgreSQL here: install Debian's package postgresql")
     as_root = os.getuid() == 0
-    user = {"user": POSTGRES_UID, "group": POSTGRES_UID, "extra_groups": []} if as_root else {}
+    uid = POSTGRES_UID if as_root else None
+    groups: list[str | int] | None = [] if as_root else None
     with tempfile.TemporaryDirectory(prefix="lms-pg-", ignore_cleanup_errors=True) as folder:
         if as_root:
             os.chown(folder, POSTGRES_UID, POSTGRES_UID)
@@ -47,17 +49,20 @@ def postgres_url() -> Iterator[str]:
             cwd=folder,
             env={"LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin"},
             stdout=subprocess.DEVNULL,
-            **user,
+            user=uid,
+            group=uid,
+            extra_groups=groups,
         )
         with Path(folder, "log").open("wb") as log:
             server = subprocess.Popen(
-                [binaries / "postgres", "-D", data, "-k", folder]
-                + ["-c", "listen_addresses=", "-c", "fsync=off"],
+                [str(binaries / "postgres"), "-D", data, "-k", folder, "-h", "", "-F"],
                 cwd=folder,
                 env={"LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin"},
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                **user,
+                user=uid,
+                group=uid,
+                extra_groups=groups,
             )
         try:
             url = f"postgresql+psycopg://lms@/postgres?host={folder}"
@@ -77,12 +82,12 @@ def _wait_for(url: str, server: "subprocess.Popen[bytes]", log: Path) -> None:
     for _ in range(150):
         if server.poll() is not None:
             break
-        try:
+        with contextlib.suppress(OperationalError):
             with engine.connect():
-                engine.dispose()
-                return
-        except OperationalError:
-            time.sleep(0.1)
+                pass
+            engine.dispose()
+            return
+        time.sleep(0.1)
     raise RuntimeError(f"PostgreSQL did not start: {log.read_text()}")
 
 

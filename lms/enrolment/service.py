@@ -193,7 +193,7 @@ def count_active(session: Session, offering_ids: Iterable[int]) -> dict[int, int
         )
         .group_by(Enrolment.offering_id)
     )
-    return dict(rows.tuples().all())
+    return {row[0]: row[1] for row in rows}
 
 
 def progress(

@@ -72,6 +72,8 @@ def submit(
         raise NotReleasedError
     cleaned = check_files(files, [notebook["name"] for notebook in task.release.notebooks])
     digest = submission_digest(cleaned)
+    # The same person submitting twice at once: one waits here, and then sees what the other did.
+    session.execute(select(Person.id).where(Person.id == actor.person_id).with_for_update())
     known = session.scalar(
         select(Submission).where(
             Submission.task_id == task.id,
@@ -85,8 +87,6 @@ def submit(
         {"path": path, "digest": blobs.put(content), "bytes": len(content)}
         for path, content in cleaned.items()
     ]
-    # The same person submitting twice at once: one waits here, then gets the next number.
-    session.execute(select(Person.id).where(Person.id == actor.person_id).with_for_update())
     last = session.scalar(
         select(func.max(Submission.attempt)).where(
             Submission.task_id == task.id, Submission.person_id == actor.person_id
@@ -159,7 +159,7 @@ def count_submitted(session: Session, person_id: int) -> dict[int, int]:
         .where(Submission.person_id == person_id)
         .group_by(OfferedAssignment.offering_id)
     )
-    return dict(rows.tuples().all())
+    return {row[0]: row[1] for row in rows}
 
 
 def get_submission(
