@@ -1,0 +1,82 @@
+"""Every JupyterHub setting of ours; hub_config/jupyterhub_config.py calls `configure`."""
+
+from pathlib import Path
+from typing import Any
+
+from tornado import web
+
+from lms.outposts.environment import process_environment
+from lms.outposts.hub.authenticator import LmsAuthenticator, oauth_settings
+from lms.outposts.hub.launchers import LocalLauncher
+from lms.outposts.hub.place import HubPlace
+from lms.outposts.hub.profiles import Profile, ProfileError, choose_profile, read_profiles
+from lms.outposts.hub.spawner import BrokerSpawner
+
+
+def configure(c: Any, folder: Path, templates: Path) -> None:  # noqa: ANN401 - traitlets' config
+    """Fill JupyterHub's config `c`; `folder` is hub_config, `templates` our pages for the Hub."""
+    place = HubPlace.from_env(process_environment())
+    _configure_hub(c, place, templates)
+    _configure_proxy(c, place)
+    _configure_sign_in(c, place)
+    _configure_servers(c, place, folder)
+
+
+def _configure_hub(c: Any, place: HubPlace, templates: Path) -> None:  # noqa: ANN401
+    c.JupyterHub.bind_url = f"http://{place.bind}:{place.hub_port}"
+    c.JupyterHub.hub_bind_url = place.inner_hub_url
+    c.JupyterHub.db_url = f"sqlite:///{place.hub_dir / 'jupyterhub.sqlite'}"
+    c.JupyterHub.cookie_secret = bytes.fromhex(place.key("cookie_secret"))
+    c.JupyterHub.template_paths = [str(templates)]
+    c.JupyterHub.template_vars = {"lms_url": place.lms_url}
+    c.JupyterHub.logo_file = str(templates / "logo.svg")
+    # People's servers and kernels outlive a restart of the Hub.
+    c.JupyterHub.cleanup_servers = False
+    c.JupyterHub.cleanup_proxy = False
+    # The routes of a proxy that restarted are put back at this pace, in seconds.
+    c.JupyterHub.last_activity_interval = 10
+    c.JupyterHub.allow_named_servers = False
+    c.JupyterHub.tornado_settings = {"cookie_options": {"samesite": "Lax"}}
+    c.CryptKeeper.keys = [bytes.fromhex(place.key("auth_state_key"))]
+
+
+def _configure_proxy(c: Any, place: HubPlace) -> None:  # noqa: ANN401
+    c.JupyterHub.proxy_class = "configurable-http-proxy"
+    c.ConfigurableHTTPProxy.should_start = False
+    c.ConfigurableHTTPProxy.api_url = place.proxy_api_url
+    c.ConfigurableHTTPProxy.auth_token = place.key("proxy_token")
+
+
+def _configure_sign_in(c: Any, place: HubPlace) -> None:  # noqa: ANN401
+    c.JupyterHub.authenticator_class = LmsAuthenticator
+    settings = oauth_settings(place.lms_url, place.hub_url, place.key("client_secret"))
+    for name, value in settings.items():
+        setattr(c.LmsAuthenticator, name, value)
+
+
+def _configure_servers(c: Any, place: HubPlace, folder: Path) -> None:  # noqa: ANN401
+    profiles = read_profiles(folder / "profiles.toml")
+
+    def check(spawner: BrokerSpawner) -> None:
+        groups = [group.name for group in spawner.user.groups]
+        try:
+            profile = choose_profile(profiles, spawner.user_options, groups)
+        except ProfileError as error:
+            raise web.HTTPError(403, str(error), reason="Forbidden") from error
+        _apply(spawner, profile)
+
+    c.JupyterHub.spawner_class = BrokerSpawner
+    BrokerSpawner.launcher = LocalLauncher()
+    c.BrokerSpawner.homes_dir = str(place.homes_dir)
+    c.BrokerSpawner.logs_dir = str(place.logs_dir)
+    c.BrokerSpawner.lms_url = place.lms_url
+    c.BrokerSpawner.jupyter_config = str(folder)
+    c.BrokerSpawner.default_url = "/lab"
+    c.BrokerSpawner.start_timeout = 90
+    c.BrokerSpawner.http_timeout = 90
+    c.BrokerSpawner.pre_spawn_hook = check
+
+
+def _apply(spawner: BrokerSpawner, profile: Profile) -> None:
+    spawner.mem_limit = profile.memory_bytes
+    spawner.process_limit = profile.processes

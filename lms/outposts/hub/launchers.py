@@ -1,0 +1,103 @@
+"""Who starts a notebook server for the Hub: the compute broker, or this process itself."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerStart:
+    """What a notebook server is started with."""
+
+    username: str
+    server_name: str
+    #: OS user of the person; used where servers run each as their own user.
+    uid: int
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    home: Path
+    log: Path
+
+
+class ServerLauncher(Protocol):
+    """Starts, watches and stops notebook servers; they outlive the process that asked."""
+
+    def start(self, start: ServerStart) -> int:
+        """Start the server and return its process id."""
+
+    def poll(self, username: str, server_name: str, pid: int) -> int | None:
+        """Return None while the server runs, else its exit status."""
+
+    def stop(self, username: str, server_name: str, pid: int) -> None:
+        """End the server and everything it started; returns when it is gone."""
+
+
+class LocalLauncher:
+    """Starts servers as children of this process, all as its own OS user.
+
+    For one person's machine and for tests; people are not kept apart from one another.
+    """
+
+    def __init__(self) -> None:
+        self._children: dict[int, subprocess.Popen[bytes]] = {}
+
+    def start(self, start: ServerStart) -> int:
+        """Start the server and return its process id."""
+        start.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        start.log.parent.mkdir(parents=True, exist_ok=True)
+        argv = [*start.argv, *(["--allow-root"] if os.geteuid() == 0 else [])]
+        with start.log.open("ab") as log:
+            child = subprocess.Popen(
+                argv,
+                env=dict(start.env),
+                cwd=start.home,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._children[child.pid] = child
+        return child.pid
+
+    def poll(self, username: str, server_name: str, pid: int) -> int | None:
+        """Return None while the server runs, else its exit status (0 when it is not known)."""
+        del username, server_name
+        child = self._children.get(pid)
+        if child is not None:
+            return child.poll()
+        if not pid:
+            return 0
+        # A server of an earlier Hub process: not our child.
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return 0
+        return None
+
+    def stop(self, username: str, server_name: str, pid: int) -> None:
+        """End the server's process group: first asked, then killed."""
+        del username, server_name
+        for how in (signal.SIGTERM, signal.SIGKILL):
+            try:
+                os.killpg(pid, how)
+            except ProcessLookupError:
+                return
+            child = self._children.get(pid)
+            if child is None:
+                continue
+            try:
+                child.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                continue
+            del self._children[pid]
+            return
+
+
+def server_command() -> tuple[str, ...]:
+    """Return the command of a notebook server, run by this very interpreter."""
+    return (sys.executable, "-m", "jupyterhub.singleuser")

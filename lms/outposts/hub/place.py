@@ -1,0 +1,132 @@
+"""Where this Hub stands: addresses, folders and keys, as its supervisor set them."""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+#: Files under keys/hub: name -> bytes of randomness. Made once, by whoever starts first.
+KEYS: Mapping[str, int] = {
+    "cookie_secret": 32,
+    "auth_state_key": 32,
+    "proxy_token": 32,
+    "client_secret": 32,
+}
+#: Two more ports follow the Hub's own.
+LAST_PORT = 65533
+
+
+class PlaceError(Exception):
+    """The Hub was started without something it needs; the message says what."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubPlace:
+    """What the Hub must know of its surroundings; named as in lms.foundation.settings."""
+
+    data_dir: Path
+    hub_port: int
+    bind: str
+    lms_url: str
+    hub_url: str
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> "HubPlace":
+        """Read the place from `env`, with the defaults of the whole system; raises PlaceError."""
+        lms_port, hub_port = _port(env, "LMS_PORT", 8000), _port(env, "HUB_PORT", 8010)
+        return cls(
+            data_dir=Path(env.get("LMS_DATA") or "data").absolute(),
+            hub_port=hub_port,
+            bind=env.get("LMS_BIND") or "127.0.0.1",
+            lms_url=(env.get("LMS_URL") or f"http://127.0.0.1:{lms_port}").rstrip("/"),
+            hub_url=(env.get("HUB_URL") or f"http://localhost:{hub_port}").rstrip("/"),
+        )
+
+    @property
+    def hub_dir(self) -> Path:
+        """Where the Hub keeps its database."""
+        return self.data_dir / "hub"
+
+    @property
+    def homes_dir(self) -> Path:
+        """One folder a learner."""
+        return self.data_dir / "homes"
+
+    @property
+    def logs_dir(self) -> Path:
+        """Where the notebook servers' logs go, in servers/."""
+        return self.data_dir / "logs" / "servers"
+
+    @property
+    def broker_socket(self) -> Path:
+        """Where the compute broker listens."""
+        return self.data_dir / "run" / "broker.sock"
+
+    @property
+    def inner_hub_url(self) -> str:
+        """Where the Hub itself listens, behind the proxy."""
+        return f"http://127.0.0.1:{self.hub_port + 1}"
+
+    @property
+    def proxy_api_url(self) -> str:
+        """Where the proxy takes the Hub's orders."""
+        return f"http://127.0.0.1:{self.hub_port + 2}"
+
+    def key(self, name: str) -> str:
+        """Return the key `name` as hexadecimal digits; raises PlaceError when it is missing."""
+        path = self.data_dir / "keys" / "hub" / name
+        try:
+            return path.read_text(encoding="ascii").strip()
+        except OSError as error:
+            raise PlaceError(
+                f"The Hub's key {path} cannot be read ({error.strerror}); `lms up` makes it."
+            ) from error
+
+
+def make_keys(folder: Path) -> None:
+    """Make every key of the Hub that is not there yet; each file is readable by its owner alone."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for name, size in KEYS.items():
+        path = folder / name
+        if path.exists():
+            continue
+        path.touch(mode=0o600)
+        path.write_text(secrets.token_hex(size) + "\n", encoding="ascii")
+
+
+def hub_command(python: str, config: Path) -> tuple[str, ...]:
+    """Return the command that starts the Hub."""
+    return (python, "-m", "jupyterhub", "-f", str(config))
+
+
+def proxy_command(python: str, place: HubPlace) -> tuple[str, ...]:
+    """Return the command that starts the proxy; it wants CONFIGPROXY_AUTH_TOKEN set."""
+    return (
+        python,
+        # The package has no __main__, and a console script's first line must not pass 127 bytes.
+        "-c",
+        "from configurable_http_proxy.cli import main; main()",
+        "--ip",
+        place.bind,
+        "--port",
+        str(place.hub_port),
+        "--api-ip",
+        "127.0.0.1",
+        "--api-port",
+        str(place.hub_port + 2),
+        "--default-target",
+        place.inner_hub_url,
+        "--error-target",
+        f"{place.inner_hub_url}/hub/error",
+        "--log-level",
+        "warning",
+    )
+
+
+def _port(env: Mapping[str, str], name: str, default: int) -> int:
+    text = env.get(name, "").strip()
+    if not text:
+        return default
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= LAST_PORT:
+        raise PlaceError(f"{name} is {text[:40]}; it must be a whole number from 1 to 65533.")
+    return int(text)

@@ -1,0 +1,71 @@
+"""Sizes of notebook servers and who may take which; decided from values alone."""
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+#: Groups of people who teach, as patterns of the LMS's group names.
+TEACHING = ("administrators", "offering:*:instructor", "offering:*:grader")
+
+
+class ProfileError(Exception):
+    """A server was asked for that the person may not have; the message is for the person."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """A size of notebook server."""
+
+    key: str
+    memory_bytes: int
+    processes: int
+    #: Patterns of group names; empty means everyone.
+    groups: tuple[str, ...]
+
+
+def read_profiles(path: Path) -> dict[str, Profile]:
+    """Read profiles.toml; the first profile is the default. Raises ValueError on a bad file."""
+    tables = tomllib.loads(path.read_text(encoding="utf-8")).get("profile")
+    if not isinstance(tables, dict) or not tables:
+        raise ValueError(f"{path} names no profile")
+    return {
+        key: Profile(
+            key=key,
+            memory_bytes=int(table["memory_mb"]) << 20,
+            processes=int(table["processes"]),
+            groups=tuple(table.get("groups", ())),
+        )
+        for key, table in tables.items()
+    }
+
+
+def choose_profile(
+    profiles: Mapping[str, Profile], options: object, groups: Iterable[str]
+) -> Profile:
+    """Return the profile that `options` ask for; raises ProfileError unless `groups` may have it.
+
+    Whoever holds a token can send any JSON as options, so nothing about them is taken on trust.
+    """
+    if not isinstance(options, Mapping) or not set(options) <= {"profile"}:
+        raise ProfileError("A notebook server takes no options but a profile.")
+    key = options.get("profile", next(iter(profiles)))
+    # A link's query sends every value as a list.
+    if isinstance(key, list) and len(key) == 1:
+        key = key[0]
+    profile = profiles.get(key) if isinstance(key, str) else None
+    if profile is None:
+        raise ProfileError("There is no profile of that name.")
+    if profile.groups and not _matches(groups, profile.groups):
+        raise ProfileError("Your account may not use this profile; ask your instructor.")
+    return profile
+
+
+def groups_teach(groups: Iterable[str]) -> bool:
+    """Say whether someone in `groups` teaches anything."""
+    return _matches(groups, TEACHING)
+
+
+def _matches(groups: Iterable[str], patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(group, pattern) for group in groups for pattern in patterns)

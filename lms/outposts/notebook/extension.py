@@ -1,0 +1,99 @@
+"""Our part of a notebook server: opens an assignment, and forgets who was signed in."""
+
+import asyncio
+from typing import Any
+from urllib.parse import quote
+
+from jupyter_server.base.handlers import JupyterHandler
+from jupyter_server.utils import url_path_join
+from tornado import web
+
+from lms.outposts.notebook.assignment_list import install_assignment_list
+from lms.outposts.notebook.client import ExchangeApi, ExchangeApiError
+from lms.outposts.notebook.folders import fill_folder, find_notebooks
+from lms.outposts.notebook.place import NotebookPlace, find_place
+
+#: Longest key of an offering or assignment.
+MAX_KEY = 64
+
+
+class OpenHandler(JupyterHandler):
+    """Fetches an assignment's missing files and lands in JupyterLab on its notebook."""
+
+    def initialize(self, place: NotebookPlace) -> None:
+        """Take the place that the extension found."""
+        self.place = place
+
+    @web.authenticated
+    async def get(self) -> None:
+        """Answer the link that the LMS's 'Open notebook' leads to."""
+        offering = _key(self.get_query_argument("offering"))
+        assignment = _key(self.get_query_argument("assignment"))
+        notebook = self.get_query_argument("notebook", "")
+        try:
+            landing = await asyncio.to_thread(self._fetch, offering, assignment, notebook)
+        except ExchangeApiError as error:
+            raise web.HTTPError(error.status or 503, str(error), reason="Not opened") from error
+        self.redirect(url_path_join(self.base_url, "lab", "tree", quote(landing)))
+
+    def _fetch(self, offering: str, assignment: str, notebook: str) -> str:
+        """Return the path under the home to land on."""
+        release = ExchangeApi(self.place.lms_url, self.place.token).fetch_release(
+            offering, assignment
+        )
+        folder = self.place.courses_dir / offering / assignment
+        fill_folder(folder, release.files)
+        names = find_notebooks(release.files)
+        landing = f"courses/{offering}/{assignment}"
+        if not names:
+            return landing
+        return f"{landing}/{notebook if notebook in names else names[0]}.ipynb"
+
+
+class ForgetHandler(JupyterHandler):
+    """Forgets every token that was checked, and closes open kernels' and terminals' sockets.
+
+    The Hub asks for it when a person signs out. Browsers that are still signed in connect again
+    by themselves; kernels and terminals run on.
+    """
+
+    @web.authenticated
+    async def post(self) -> None:
+        """Forget."""
+        identity: Any = self.identity_provider
+        identity.hub_auth.cache.clear()
+        await self.settings["kernel_websocket_connection_class"].close_all()
+        terminals = self.settings.get("terminal_manager")
+        for terminal in getattr(terminals, "terminals", {}).values():
+            for client in list(terminal.clients):
+                client.close()
+        # Our own request's token was remembered after all: it is the Hub's and ends in a minute.
+        self.set_status(204)
+        self.finish()
+
+
+def load_extension(server: Any) -> None:  # noqa: ANN401 - jupyter_server's app is untyped here
+    """Add our handlers to the server; called by Jupyter Server."""
+    place = find_place()
+    place.courses_dir.mkdir(parents=True, exist_ok=True)
+    install_assignment_list(server)
+    base = server.web_app.settings["base_url"]
+    server.web_app.add_handlers(
+        ".*$",
+        [
+            (url_path_join(base, "seodang/open"), OpenHandler, {"place": place}),
+            (url_path_join(base, "seodang/forget"), ForgetHandler),
+        ],
+    )
+
+
+def _key(text: str) -> str:
+    """Return `text` if it can be the name of one folder; raises HTTPError."""
+    if (
+        not text
+        or text.startswith(".")
+        or any(bad in text for bad in "/\\\0")
+        or len(text) > MAX_KEY
+    ):
+        raise web.HTTPError(400, "The link names no assignment.")
+    return text
