@@ -244,9 +244,9 @@ def kernel_spec(request: KernelRequest, *, caller_uid: int, caller_pid: int) -> 
 
 
 def start_keeper(
-    spec: Spec, *, control: socket.socket | None, new_session: bool = True
+    spec: Spec, *, control: socket.socket | None, log: int | None = None
 ) -> "subprocess.Popen[bytes]":
-    """Start the keeper of `spec` as an own process; it says over `control` how that went."""
+    """Start the keeper of `spec`; it says over `control`, or to `log`, how that went."""
     number = None if control is None else control.fileno()
     program = (
         f"import sys; sys.path.insert(0, {layout.source_root()!r}); "
@@ -259,7 +259,9 @@ def start_keeper(
         pass_fds=() if number is None else (number,),
         cwd="/",
         env={"PYTHONDONTWRITEBYTECODE": "1"},
-        start_new_session=new_session,
+        start_new_session=True,
+        stdout=log,
+        stderr=log,
     )
     if keeper.stdin is not None:
         with keeper.stdin as pipe:
