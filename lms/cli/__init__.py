@@ -1,4 +1,4 @@
-"""The operator's shell, `lms`: one module a command group (design: docs/explanation/architecture.md)."""
+"""The operator's shell, `lms`: one module a command group."""
 
 from lms.cli.main import main
 

@@ -35,7 +35,7 @@ class BlobStore:
         self.root = root
 
     def put(self, content: bytes) -> Digest:
-        """Keep `content`; it is on disk when this returns. Raises UnavailableError on a full disk."""
+        """Keep `content`, on disk when this returns; raises UnavailableError on a full disk."""
         digest = digest_of(content)
         path = self._path(digest)
         if path.exists():

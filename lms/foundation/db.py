@@ -102,7 +102,7 @@ def make_sessions(engine: Engine, bus: EventBus) -> sessionmaker[Session]:
 
 @contextmanager
 def transaction(sessions: sessionmaker[Session]) -> Iterator[Session]:
-    """Open a writing session that commits when the block ends well and rolls back when it raises."""
+    """Open a writing session: commits when the block ends well, rolls back when it raises."""
     with sessions() as session:
         begin_writing(session)
         try:

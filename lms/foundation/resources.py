@@ -6,7 +6,7 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def resource_dir(name: str) -> Path:
-    """Return the folder `templates` or `hub_config`; raises FileNotFoundError when it is missing."""
+    """Return the folder `templates` or `hub_config`; raises FileNotFoundError if missing."""
     for candidate in (_PACKAGE / "_data" / name, _PACKAGE.parent / name):
         if candidate.is_dir():
             return candidate

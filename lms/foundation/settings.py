@@ -35,7 +35,7 @@ class Settings:
     data_dir: Path
     #: Port of the web pages (LMS_PORT).
     lms_port: int = 8000
-    #: Port of the Hub's proxy; the two ports after it serve the Hub and the proxy inside (HUB_PORT).
+    #: Port of the Hub's proxy; the two ports after it serve inside (HUB_PORT).
     hub_port: int = 8010
     #: Address that the web pages and the proxy listen on (LMS_BIND).
     bind: str = "127.0.0.1"
@@ -49,7 +49,7 @@ class Settings:
     web_processes: int = 2
     #: Grading runs at once (LMS_GRADING_RUNS).
     grading_runs: int = 2
-    #: Grade without a sandbox where the machine offers none; marks every result (LMS_UNSAFE_GRADING).
+    #: Grade without a sandbox where there is none; marks every result (LMS_UNSAFE_GRADING).
     unsafe_grading: bool = False
     #: Hours until an unused sign-in ends (LMS_SESSION_HOURS).
     session_hours: int = 12

@@ -21,10 +21,10 @@ def _config(connection: Connection | None = None) -> Config:
     return config
 
 
-def upgrade(engine: Engine) -> None:
-    """Run every migration that the database lacks, in one transaction."""
+def upgrade(engine: Engine, revision: str = "head") -> None:
+    """Run every migration that the database lacks up to `revision`, in one transaction."""
     with engine.connect().execution_options(sqlite_begin="IMMEDIATE") as connection:
-        command.upgrade(_config(connection), "head")
+        command.upgrade(_config(connection), revision)
         connection.commit()
 
 

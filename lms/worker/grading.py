@@ -12,7 +12,7 @@ from lms.grading.queue import Claim
 from lms.grading.service import Finding, finish
 from lms.outposts.broker.launcher import KernelLauncher
 from lms.outposts.runner.grade import NotebookOutcome, grade_submission
-from lms.outposts.runner.release import AssignmentSource
+from lms.outposts.runner.source import AssignmentSource
 from lms.protocol.grading import Limits
 
 
