@@ -75,9 +75,11 @@ class BlobStore:
 
     @staticmethod
     def _write(path: Path, content: bytes) -> None:
-        # exist_ok and chmod: another part with another uid may have made the folder first.
+        # The parts that share the folder have own uids and one group; whose umask was in force
+        # when the folder was made must not decide who can write to it.
         if not path.parent.is_dir():
             path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.chmod(0o2770)
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
         try:
             with os.fdopen(descriptor, "wb") as file:

@@ -101,6 +101,8 @@ class _Child:
 class Supervisor:
     """Runs `parts`; `say` hears of every change, `after_stop` runs when all have ended.
 
+    `before_start` runs once nothing of an earlier run is left: what it raises, `run` raises.
+
     `run_dir` gets process files and `supervisor.json` (for a status command), `log_dir` one log a
     part.
     """
@@ -112,12 +114,14 @@ class Supervisor:
         log_dir: Path,
         *,
         say: Callable[[Event], None] = lambda _: None,
+        before_start: Callable[[], None] = lambda: None,
         after_stop: Callable[[], None] = lambda: None,
     ) -> None:
         self._children = [_Child(part) for part in parts]
         self._run_dir = run_dir
         self._log_dir = log_dir
         self._say = say
+        self._before_start = before_start
         self._after_stop = after_stop
         self._mark = sha256(os.fsencode(run_dir.resolve())).hexdigest()[:16]
         self._signals = 0
@@ -132,6 +136,7 @@ class Supervisor:
         self._log_dir.mkdir(parents=True, exist_ok=True)
         with self._lock(), self._catch_signals():
             self._end_leftovers()
+            self._before_start()
             try:
                 self._start_all()
                 while not self._signals:

@@ -1,0 +1,179 @@
+"""The parts of a running system: what each is started with, sees and may write."""
+
+import os
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import requests
+
+from lms.foundation.resources import resource_dir
+from lms.foundation.settings import Settings, process_environment
+from lms.foundation.supervisor import Part
+from lms.outposts.broker.view import View, can_use_views
+
+#: What of our own environment the parts inherit; the rest stays here.
+_INHERITED = ("LANG", "LC_ALL", "TZ", "PATH", "TMPDIR")
+_SECONDS = 3
+
+
+def part_environment(settings: Settings) -> dict[str, str]:
+    """Return the environment of every part: settings made absolute, nothing secret."""
+    ours = process_environment()
+    env = {name: ours[name] for name in _INHERITED if name in ours}
+    env |= {name: value for name, value in ours.items() if name.startswith("LMS_")}
+    return env | {
+        "LMS_DATA": str(settings.data_dir),
+        "LMS_PORT": str(settings.lms_port),
+        "HUB_PORT": str(settings.hub_port),
+        "LMS_BIND": settings.bind,
+        "LMS_URL": settings.lms_url,
+        "HUB_URL": settings.hub_url,
+        "HOME": str(settings.run_dir),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def make_parts(settings: Settings) -> list[Part]:
+    """Return the parts in the order they start: broker, proxy, Hub, web, worker."""
+    env = part_environment(settings)
+    return [
+        _broker(settings, env),
+        _proxy(settings, env),
+        _hub(settings, env),
+        _web(settings, env),
+        _worker(settings, env),
+    ]
+
+
+def used_ports(settings: Settings) -> dict[int, str]:
+    """Return the ports that the parts listen on, and which setting moves each."""
+    hub = settings.hub_port
+    return {settings.lms_port: "LMS_PORT", **dict.fromkeys((hub, hub + 1, hub + 2), "HUB_PORT")}
+
+
+def is_free(bind: str, port: int) -> bool:
+    """Say whether `port` can be listened on."""
+    with socket.socket() as probe:
+        # As the servers do: a port that an ended connection still lingers on is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((bind, port))
+        except OSError:
+            return False
+    return True
+
+
+def _broker(settings: Settings, env: dict[str, str]) -> Part:
+    path = settings.run_dir / "broker.sock"
+
+    def ready() -> str | None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+            try:
+                client.connect(str(path))
+            except OSError as error:
+                return f"its socket does not answer: {error.strerror}"
+        return None
+
+    argv = (sys.executable, "-m", "lms.cli", "broker")
+    return Part(name="broker", argv=argv, env=env, ready=ready)
+
+
+def _proxy(settings: Settings, env: dict[str, str]) -> Part:
+    from lms.outposts.hub.place import HubPlace, proxy_command
+
+    place = HubPlace.from_env(env)
+    port = settings.hub_port + 2
+    return Part(
+        name="proxy",
+        argv=proxy_command(sys.executable, place),
+        env={**env, "CONFIGPROXY_AUTH_TOKEN": place.key("proxy_token")},
+        view=_view(settings, settings.uids.proxy),
+        ready=_listens(port),
+    )
+
+
+def _hub(settings: Settings, env: dict[str, str]) -> Part:
+    from lms.outposts.hub.place import hub_command
+
+    config = resource_dir("hub_config")
+    return Part(
+        name="hub",
+        argv=hub_command(sys.executable, config / "jupyterhub_config.py"),
+        env=env,
+        view=_view(
+            settings,
+            settings.uids.hub,
+            write=(settings.data_dir / "hub",),
+            read=(settings.keys_dir / "hub", settings.run_dir),
+        ),
+        cwd=settings.data_dir / "hub",
+        ready=_answers(f"http://127.0.0.1:{settings.hub_port + 1}/hub/health"),
+        ready_seconds=120,
+    )
+
+
+def _web(settings: Settings, env: dict[str, str]) -> Part:
+    argv = (
+        *(sys.executable, "-m", "gunicorn", "lms.web.wsgi:application()"),
+        *("--bind", f"{settings.bind}:{settings.lms_port}"),
+        *("--workers", str(settings.web_processes)),
+        *("--no-control-socket", "--timeout", "120", "--graceful-timeout", "5"),
+    )
+    host = "127.0.0.1" if settings.bind == "0.0.0.0" else settings.bind  # noqa: S104
+    return Part(
+        name="web",
+        argv=argv,
+        env=env,
+        view=_view(
+            settings,
+            settings.uids.web,
+            write=(settings.data_dir / "db", settings.blobs_dir),
+            read=(settings.keys_dir / "web",),
+        ),
+        ready=_listens(settings.lms_port, host),
+    )
+
+
+def _worker(settings: Settings, env: dict[str, str]) -> Part:
+    return Part(
+        name="worker",
+        argv=(sys.executable, "-m", "lms.cli", "worker"),
+        env=env,
+        view=_view(
+            settings,
+            settings.uids.worker,
+            write=(settings.data_dir / "db", settings.blobs_dir),
+            read=(settings.run_dir,),
+        ),
+    )
+
+
+def _view(
+    settings: Settings, uid: int, *, write: tuple[Path, ...] = (), read: tuple[Path, ...] = ()
+) -> View | None:
+    if not can_use_views():
+        return None
+    return View(uid=uid, gid=settings.uids.service_gid, read_write=write, read_only=read)
+
+
+def _listens(port: int, host: str = "127.0.0.1") -> Callable[[], str | None]:
+    def ready() -> str | None:
+        with socket.socket() as client:
+            client.settimeout(_SECONDS)
+            code = client.connect_ex((host, port))
+        return None if code == 0 else f"port {port} does not answer: {os.strerror(code)}"
+
+    return ready
+
+
+def _answers(url: str) -> Callable[[], str | None]:
+    def ready() -> str | None:
+        try:
+            requests.get(url, timeout=_SECONDS).raise_for_status()
+        except requests.RequestException as error:
+            return f"{url} does not answer: {type(error).__name__}"
+        return None
+
+    return ready
