@@ -31,6 +31,20 @@ class Person(Base):
     must_change_password: Mapped[bool] = mapped_column(default=False)
 
 
+class AccountName(Base):
+    """A username and an OS user id that were given to somebody; rows are never deleted.
+
+    A person's row may go one day, what it was called may not come back: files, logs and journals
+    still say it.
+    """
+
+    __tablename__ = "account_name"
+
+    username: Mapped[str] = mapped_column(String(32), primary_key=True)
+    os_uid: Mapped[int] = mapped_column(unique=True)
+    given_at: Mapped[datetime] = mapped_column(Instant)
+
+
 class SignIn(Base):
     """One browser's sign-in; ending it ends every request that carries its token."""
 

@@ -1,0 +1,120 @@
+"""The whole application over an empty database, and people to sign in as."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from argon2 import PasswordHasher
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import Engine
+
+from lms.bootstrap import System, build
+from lms.cli.wsgi import make_app
+from lms.foundation import clock
+from lms.foundation.db import transaction
+from lms.foundation.settings import Settings
+from lms.identity import passwords
+from lms.identity import service as identity
+from lms.identity.scopes import SYSTEM
+from lms.web.database import db
+from tests.fakes.browser import post
+from tests.fakes.clock import Clock
+
+PASSWORD = "four plain words here"
+
+
+@pytest.fixture(autouse=True)
+def cheap_hashing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hash in a millisecond; the real parameters have a test of their own."""
+    monkeypatch.setattr(
+        passwords, "HASHER", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    )
+
+
+@pytest.fixture
+def ticking(monkeypatch: pytest.MonkeyPatch, now: datetime) -> Clock:
+    """A clock that tests move; the whole application reads it."""
+    ticking = Clock(now)
+    monkeypatch.setattr(clock, "now", ticking)
+    return ticking
+
+
+@pytest.fixture
+def system(engine: Engine, tmp_path: Path) -> Iterator[System]:
+    """The system on the empty database."""
+    settings = Settings(
+        data_dir=tmp_path / "data",
+        lms_port=8123,
+        hub_port=8223,
+        lms_url="http://127.0.0.1:8123",
+        hub_url="http://localhost:8223",
+        database_url=engine.url.render_as_string(hide_password=False),
+    )
+    system = build(settings)
+    yield system
+    system.engine.dispose()
+
+
+@pytest.fixture
+def app(system: System, ticking: Clock) -> Iterator[Flask]:
+    """The application; the Hub is said to answer."""
+    app = make_app(system)
+    app.testing = True
+    app.extensions["lms_hub_probe"] = lambda _url: True
+    yield app
+    with app.app_context():
+        db.session.remove()
+        db.engine.dispose()
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    """A browser that has not signed in."""
+    return app.test_client()
+
+
+@dataclass
+class People:
+    """Makes accounts whose password is PASSWORD."""
+
+    system: System
+
+    def add(self, username: str, *, is_admin: bool = False, name: str = "") -> int:
+        """Add a person and return their id."""
+        with transaction(self.system.sessions) as session:
+            person, _ = identity.add_person(
+                session,
+                username,
+                name or username.title(),
+                actor=SYSTEM,
+                now=clock.now(),
+                uids=self.system.settings.uids,
+                password=PASSWORD,
+                is_admin=is_admin,
+            )
+            return person.id
+
+
+@pytest.fixture
+def people(system: System, ticking: Clock) -> People:
+    """A way to make accounts."""
+    return People(system)
+
+
+SignIn = Callable[..., FlaskClient]
+
+
+@pytest.fixture
+def sign_in(app: Flask) -> SignIn:
+    """Open a new browser and sign in through the page."""
+
+    def sign_in(username: str, password: str = PASSWORD) -> FlaskClient:
+        client = app.test_client()
+        answer = post(client, "/login", username=username, password=password)
+        assert answer.status_code == 302, answer.text
+        return client
+
+    return sign_in
