@@ -1,6 +1,7 @@
 """Use cases of the catalogue: look up what is taught, and read a release's files."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,6 +19,7 @@ from lms.catalogue.models import (
     Unit,
 )
 from lms.catalogue.rules import matches
+from lms.foundation.bilingual import Bilingual
 from lms.foundation.blobs import BlobStore
 
 Side = Literal["student", "instructor"]
@@ -31,6 +33,15 @@ class CourseFilter:
     level: str = ""
     tag: str = ""
     programme: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseFacts:
+    """What a release asks for."""
+
+    points: float
+    manual_points: float
+    questions: int
 
 
 def list_programmes(session: Session) -> list[Programme]:
@@ -114,6 +125,48 @@ def get_offering(session: Session, key: str) -> Offering:
     if offering is None:
         raise NotInCatalogueError(key)
     return offering
+
+
+def list_offerings(session: Session, offering_ids: Iterable[int]) -> list[Offering]:
+    """Return the offerings with course, units, tasks and releases, newest first."""
+    return list(
+        session.scalars(
+            select(Offering)
+            .where(Offering.id.in_(list(offering_ids)))
+            .options(
+                joinedload(Offering.course).selectinload(Course.units),
+                selectinload(Offering.tasks).joinedload(OfferedAssignment.assignment),
+                selectinload(Offering.tasks).joinedload(OfferedAssignment.release),
+            )
+            .order_by(Offering.starts_on.desc(), Offering.id)
+        )
+    )
+
+
+def list_titles(session: Session, keys: Iterable[str]) -> dict[str, Bilingual]:
+    """Return the titles of the courses among `keys`, by key."""
+    rows = session.execute(select(Course.key, Course.title).where(Course.key.in_(list(keys))))
+    return dict(rows.tuples().all())
+
+
+def list_newest_releases(session: Session, course: Course) -> dict[int, ReleaseFacts]:
+    """Return what each assignment's newest release asks for, by assignment id."""
+    releases = session.scalars(
+        select(Release)
+        .join(Assignment, Assignment.id == Release.assignment_id)
+        .where(Assignment.course_id == course.id)
+        .order_by(Release.number)
+    )
+    return {release.assignment_id: facts_of(release) for release in releases}
+
+
+def facts_of(release: Release) -> ReleaseFacts:
+    """Return what a release asks for."""
+    return ReleaseFacts(
+        points=release.points,
+        manual_points=release.manual_points,
+        questions=sum(len(notebook.get("questions", ())) for notebook in release.notebooks),
+    )
 
 
 def get_task(session: Session, offering_key: str, assignment_key: str) -> OfferedAssignment:

@@ -61,6 +61,18 @@ def find_enrolment(session: Session, person_id: int, offering_id: int) -> Enrolm
     )
 
 
+def find_enrolments(
+    session: Session, person_id: int, offering_ids: Iterable[int]
+) -> dict[int, Enrolment]:
+    """Return the person's enrolments among the offerings, by offering, whatever their state."""
+    rows = session.scalars(
+        select(Enrolment).where(
+            Enrolment.person_id == person_id, Enrolment.offering_id.in_(list(offering_ids))
+        )
+    )
+    return {row.offering_id: row for row in rows}
+
+
 def enrol(
     session: Session, offering: Offering, *, actor: Actor, now: datetime, code: str = ""
 ) -> Enrolment:
@@ -219,6 +231,21 @@ def progress(
         tasks_submitted=tasks_submitted,
         tasks_total=tasks or 0,
     )
+
+
+def list_visits(
+    session: Session, person_id: int, offering_ids: Iterable[int]
+) -> dict[int, frozenset[int]]:
+    """Return the ids of the units that the person has opened, by offering."""
+    rows = session.execute(
+        select(UnitVisit.offering_id, UnitVisit.unit_id).where(
+            UnitVisit.person_id == person_id, UnitVisit.offering_id.in_(list(offering_ids))
+        )
+    )
+    visits: dict[int, set[int]] = {}
+    for offering_id, unit_id in rows:
+        visits.setdefault(offering_id, set()).add(unit_id)
+    return {offering_id: frozenset(units) for offering_id, units in visits.items()}
 
 
 def _taken(session: Session, offering_id: int) -> int:

@@ -7,7 +7,15 @@ from jinja2 import StrictUndefined
 
 from lms.bootstrap import System
 from lms.foundation.resources import resource_dir
+from lms.web import account, admin
+from lms.web.access import init_access
+from lms.web.chrome import init_chrome
 from lms.web.database import init_database
+from lms.web.dates import init_dates
+from lms.web.errors import init_errors
+from lms.web.i18n import init_languages
+from lms.web.icons import init_icons
+from lms.web.student import init_student
 
 
 def create_app(system: System) -> Flask:
@@ -26,4 +34,23 @@ def create_app(system: System) -> Flask:
         SESSION_COOKIE_NAME="seodang",
     )
     init_database(app, system.settings.database, system.bus)
+    _init_pages(app)
+    _init_identity(app, system)
+    init_student(app)
     return app
+
+
+def _init_pages(app: Flask) -> None:
+    """Give the templates their words, dates, icons and frame, and errors their pages."""
+    init_languages(app)
+    init_dates(app)
+    init_icons(app)
+    init_chrome(app)
+    init_errors(app)
+
+
+def _init_identity(app: Flask, system: System) -> None:
+    """Guard every request, and add the pages of accounts."""
+    init_access(app, system.settings)
+    app.register_blueprint(account.bp)
+    app.register_blueprint(admin.bp)

@@ -18,6 +18,7 @@ _DAY = {"ko": "M월 d일 EEEE", "en": "EEEE d MMMM"}
 _DAY_YEAR = {"ko": "y년 M월 d일", "en": "d MMMM y"}
 _SHORT_DAY = {"ko": "M월 d일", "en": "d MMM"}
 _WEEKDAY = {"ko": "EEEE", "en": "EEE"}
+_MONTH_WEEKDAY = {"ko": "M월 EEEE", "en": "EEE, MMM"}
 _WEEKDAY_SHORT = {"ko": "EEE", "en": "EEE"}
 
 
@@ -29,6 +30,7 @@ def init_dates(app: Flask) -> None:
         short_day=short_day,
         weekday=weekday,
         weekday_short=weekday_short,
+        month_weekday=month_weekday,
         clock_time=clock_time,
         clock_seconds=clock_seconds,
         moment=moment,
@@ -79,6 +81,11 @@ def weekday_short(value: date | datetime) -> str:
     return _format(value, _WEEKDAY_SHORT)
 
 
+def month_weekday(value: date | datetime) -> str:
+    """Return the month and the weekday, to stand under a day's number."""
+    return _format(value, _MONTH_WEEKDAY)
+
+
 def clock_time(value: datetime) -> str:
     """Return hours and minutes."""
     return str(babel_time(here(value).time(), "HH:mm", locale=current_locale()))
@@ -91,8 +98,10 @@ def clock_seconds(value: datetime) -> str:
 
 def moment(value: datetime) -> str:
     """Return day, year and time."""
-    return f"{day_year(value)}, {clock_time(value)}" if current_locale() == "en" else (
-        f"{day_year(value)} {clock_time(value)}"
+    return (
+        f"{day_year(value)}, {clock_time(value)}"
+        if current_locale() == "en"
+        else (f"{day_year(value)} {clock_time(value)}")
     )
 
 

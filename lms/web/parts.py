@@ -119,7 +119,9 @@ def blank_cells(count: int) -> Cells:
 
 
 def _spoken(cells: Sequence[Cell]) -> Cells:
-    counted = {kind: sum(c.kind == kind for c in cells) for kind in ("full", "part", "hand", "none")}
+    counted = {
+        kind: sum(c.kind == kind for c in cells) for kind in ("full", "part", "hand", "none")
+    }
     words = {
         "full": gettext("%(n)s full marks", n=counted["full"]),
         "part": gettext("%(n)s partial", n=counted["part"]),

@@ -1,0 +1,491 @@
+"""What each page of the student's journey draws: one frozen value a template, no rows, no queries."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Literal
+
+from markupsafe import Markup
+
+from lms.foundation.bilingual import Bilingual
+from lms.protocol.sentences import Sentence
+from lms.web.curriculum import Drawing
+from lms.web.dates import TimeLeft
+from lms.web.parts import Cell, Cells, State, Step
+from lms.web.rendering import Heading
+
+# --- catalogue ---
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CourseRow:
+    """One course in a list; `why` says where the search found it."""
+
+    key: str
+    code: str
+    title: Bilingual
+    summary: Bilingual
+    why: Markup | None
+    level: Sentence
+    credits: int
+    starts: str
+    seats: str
+    compute: str
+    place: State | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilterOption:
+    """One box to tick, with how many courses it would leave."""
+
+    value: str
+    label: str
+    count: int
+    checked: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilterGroup:
+    """Boxes of one question; `name` is the address's parameter."""
+
+    name: str
+    title: str
+    options: tuple[FilterOption, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CataloguePage:
+    """student/catalogue.html and its fragment student/_results.html."""
+
+    query: str
+    courses_total: int
+    programmes_total: int
+    filters: tuple[FilterGroup, ...]
+    filters_on: int
+    results: tuple[CourseRow, ...]
+    #: How many courses match the words but not the filters.
+    outside_filters: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgrammeRow:
+    """One programme in a list."""
+
+    key: str
+    title: Bilingual
+    summary: Bilingual
+    kind: Sentence
+    credits: int
+    courses: int
+    terms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontPage:
+    """student/front.html: the home page of a visitor."""
+
+    programmes: tuple[ProgrammeRow, ...]
+    courses: tuple[CourseRow, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgrammeCourse:
+    """One course of a programme's table."""
+
+    key: str
+    title: Bilingual
+    term: int
+    credits: int
+    prerequisites: tuple[Bilingual, ...]
+    is_required: bool
+    state: State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgrammePage:
+    """student/programme.html."""
+
+    title: Bilingual
+    summary: Bilingual
+    kind: Sentence
+    credits: int
+    credits_done: int
+    courses_now: int
+    terms: int
+    is_known: bool
+    wide: Drawing
+    narrow: Drawing
+    courses: tuple[ProgrammeCourse, ...]
+    next_step: tuple[str, str] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitLine:
+    """One unit of a syllabus."""
+
+    number: int
+    title: Bilingual
+    summary: Bilingual
+    minutes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskLine:
+    """One assignment of a syllabus."""
+
+    title: Bilingual
+    summary: Bilingual
+    minutes: int
+    points: float | None
+    questions: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferingBlock:
+    """One offering of a course: when, how one gets in, and where this person stands."""
+
+    key: str
+    title: Bilingual
+    starts_on: date
+    ends_on: date
+    seats: str
+    place: State | None
+    #: "enrolled", "pending", "declined", "closed", "full", "open", "code" or "approval".
+    way: str
+    code: str
+    error: Sentence | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoursePage:
+    """student/course.html."""
+
+    key: str
+    code: str
+    title: Bilingual
+    summary: Bilingual
+    level: Sentence
+    credits: int
+    contact_hours: int
+    study_hours: int
+    languages: tuple[str, ...]
+    compute: str
+    tags: tuple[str, ...]
+    prerequisites: tuple[tuple[str, Bilingual], ...]
+    outcomes: tuple[Bilingual, ...]
+    units: tuple[UnitLine, ...]
+    tasks: tuple[TaskLine, ...]
+    offerings: tuple[OfferingBlock, ...]
+    is_signed_in: bool
+
+
+# --- home ---
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TodoRow:
+    """One assignment to do."""
+
+    title: Bilingual
+    course: Bilingual
+    href: str
+    due_at: datetime | None
+    points: float | None
+    questions: int
+    minutes: int
+    state: State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NowBlock:
+    """The one thing that matters now."""
+
+    task: TodoRow
+    due: str
+    left: TimeLeft | None
+    cells: Cells
+    open_href: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeekDay:
+    """One day of the week strip."""
+
+    on: date
+    is_today: bool
+    dues: tuple[tuple[Bilingual, datetime], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MyCourse:
+    """One course that the person takes part in."""
+
+    title: Bilingual
+    term: Bilingual
+    href: str
+    percent: int
+    hint: str
+    go_on: tuple[str, str] | None
+    pending: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewResult:
+    """A result that came in lately."""
+
+    title: Bilingual
+    course: Bilingual
+    href: str
+    state: State
+    score: float | None
+    max_score: float | None
+    finished_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HomePage:
+    """student/home.html."""
+
+    name: str
+    today: date
+    #: How many assignments are due within the week.
+    pressing: int
+    now: NowBlock | None
+    week: tuple[WeekDay, ...]
+    todo: tuple[TodoRow, ...]
+    courses: tuple[MyCourse, ...]
+    results: tuple[NewResult, ...]
+
+
+# --- in a course ---
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathTask:
+    """An assignment on a course's path."""
+
+    title: Bilingual
+    href: str
+    due: str
+    due_at: datetime | None
+    state: State
+    late: bool
+    score: float | None
+    max_score: float | None
+    cells: Cells | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathUnit:
+    """A unit on a course's path, with the assignments that follow it."""
+
+    number: int
+    title: Bilingual
+    summary: Bilingual
+    href: str
+    minutes: int
+    is_read: bool
+    tasks: tuple[PathTask, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferingPage:
+    """student/offering.html: the course's home for someone who takes part."""
+
+    key: str
+    course_key: str
+    title: Bilingual
+    term: Bilingual
+    summary: Bilingual
+    starts_on: date
+    ends_on: date
+    percent: int
+    units_read: int
+    units_total: int
+    tasks_done: int
+    tasks_total: int
+    units: tuple[PathUnit, ...]
+    tasks: tuple[PathTask, ...]
+    go_on: tuple[str, str] | None
+    may_withdraw: bool
+    may_teach: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitPage:
+    """student/unit.html: a unit to read."""
+
+    offering_key: str
+    course: Bilingual
+    number: int
+    total: int
+    title: Bilingual
+    summary: Bilingual
+    content: Markup
+    content_locale: str
+    outline: tuple[Heading, ...]
+    minutes: int
+    both: bool
+    has_other_language: bool
+    file_name: str
+    is_notebook: bool
+    before: tuple[str, Bilingual] | None
+    after: tuple[str, Bilingual] | None
+    tasks: tuple[tuple[str, Bilingual], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptRow:
+    """One attempt in a list."""
+
+    number: int
+    href: str
+    submitted_at: datetime
+    late: bool
+    state: State
+    score: float | None
+    max_score: float | None
+    counts: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskPage:
+    """student/task.html: an assignment to do."""
+
+    offering_key: str
+    course: Bilingual
+    key: str
+    title: Bilingual
+    summary: Bilingual
+    due_at: datetime | None
+    due: str
+    left: TimeLeft | None
+    is_overdue: bool
+    is_released: bool
+    release: str
+    points: float
+    manual_points: float
+    minutes: int
+    cell_seconds: int
+    memory_bytes: int
+    notebooks: tuple[str, ...]
+    cells: Cells
+    attempts: tuple[AttemptRow, ...]
+    may_submit: bool
+    upload_limit: int
+    #: Why the notebook cannot be opened now; None when it can.
+    hub_trouble: Sentence | None
+    errors: Mapping[str, Sentence]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuestionRow:
+    """One question of a result."""
+
+    cell: Cell
+    grade_id: str
+    spoken: str
+    score: float | None
+    max_score: float
+    how: State
+    comment: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotebookBlock:
+    """What a run found in one notebook."""
+
+    name: str
+    state: State
+    reason: Sentence | None
+    questions: tuple[QuestionRow, ...]
+    feedback_href: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusBlock:
+    """student/_status.html: what changes while a submission is graded."""
+
+    href: str
+    state: State
+    under_way: bool
+    hint: str
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiptBlock:
+    """What a student can keep."""
+
+    attempt: int
+    submitted_at: datetime
+    files: tuple[tuple[str, int], ...]
+    total_bytes: int
+    digest: str
+    release: str
+    late: bool
+    via: Sentence
+    href: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmissionPage:
+    """student/submission.html: one attempt, its score and feedback."""
+
+    id: int
+    offering_key: str
+    course: Bilingual
+    task_key: str
+    title: Bilingual
+    student: str
+    is_own: bool
+    attempts: tuple[AttemptRow, ...]
+    status: StatusBlock
+    receipt: ReceiptBlock
+    score: float | None
+    max_score: float | None
+    cells: Cells | None
+    seal: State | None
+    reason: Sentence | None
+    due: str
+    notebooks: tuple[NotebookBlock, ...]
+    run_seconds: float | None
+    run_number: int
+    is_unsafe: bool
+    waits_for_person: bool
+    may_try_again: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GradeRow:
+    """One assignment in the grades."""
+
+    title: Bilingual
+    href: str
+    due_at: datetime | None
+    state: State
+    late: bool
+    score: float | None
+    max_score: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GradeBlock:
+    """One course in the grades."""
+
+    course: Bilingual
+    term: Bilingual
+    href: str
+    rows: tuple[GradeRow, ...]
+    score: float
+    #: Points of what was graded so far.
+    max_score: float
+    points: float
+    kind: Literal["", "none"] = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GradesPage:
+    """student/grades.html."""
+
+    blocks: tuple[GradeBlock, ...]
