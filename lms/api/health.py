@@ -1,129 +1,21 @@
-"""GET /healthz: does every part work; the same list feeds the status page and `lms status`."""
+"""GET /healthz, for load balancers and scripts."""
 
-import os
-import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
-
-import requests
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
-from sqlalchemy import select
 
-from lms.api.database import system as current_system
-from lms.bootstrap import System
-from lms.foundation import clock
-from lms.grading.models import WorkerBeat
+from lms.api.database import system
+from lms.bootstrap.health import is_well, report
 from lms.identity.access import public
-from lms.protocol.sentences import Sentence, sentence
 
 bp = Blueprint("health", __name__)
-
-#: A worker that has not been heard of for this long does not work.
-SILENCE = timedelta(seconds=45)
-_HUB_SECONDS = 3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PartHealth:
-    """Whether one part works; `reason` says what is wrong, or what is missing though it works."""
-
-    name: str
-    ok: bool
-    reason: Sentence | None = None
-
-    def to_json(self) -> dict[str, object]:
-        """Return the shape of /healthz."""
-        return {
-            "name": self.name,
-            "ok": self.ok,
-            "reason": None if self.reason is None else str(self.reason),
-        }
-
-
-def report(system: System) -> list[PartHealth]:
-    """Return how every part is: database, blobs, hub, worker, sandbox."""
-    database = _database(system)
-    worker, sandbox = _worker(system) if database.ok else _unknown()
-    return [database, _blobs(system), _hub(system), worker, sandbox]
-
-
-def is_well(parts: Sequence[PartHealth]) -> bool:
-    """Say whether all parts work."""
-    return all(part.ok for part in parts)
 
 
 @bp.get("/healthz")
 @public
 def healthz() -> ResponseReturnValue:
     """Answer 200 when all parts work, else 503; the parts and reasons are in the JSON."""
-    parts = report(current_system())
+    parts = report(system())
     ok = is_well(parts)
     answer = jsonify(ok=ok, parts=[part.to_json() for part in parts])
     answer.headers["Cache-Control"] = "no-store"
     return answer, 200 if ok else 503
-
-
-def _database(system: System) -> PartHealth:
-    def ask() -> None:
-        with system.sessions() as session:
-            session.execute(select(1))
-
-    return _try(
-        "database", ask, "The database does not answer: %(why)s. Look at its log and its disk."
-    )
-
-
-def _blobs(system: System) -> PartHealth:
-    def ask() -> None:
-        # A real write: a full or read-only disk is what stops people from handing in.
-        with tempfile.NamedTemporaryFile(dir=system.blobs.root, prefix=".health-") as file:
-            file.write(b"\0" * 4096)
-            file.flush()
-            os.fsync(file.fileno())
-
-    return _try("blobs", ask, "Nothing can be stored: %(why)s. Free some disk space.")
-
-
-def _hub(system: System) -> PartHealth:
-    # The proxy listens on settings.bind; asking it on loopback also works behind a LAN address.
-    host = system.settings.bind if system.settings.bind not in {"0.0.0.0", "::"} else "127.0.0.1"  # noqa: S104
-    url = f"http://{host}:{system.settings.hub_port}/hub/health"
-
-    def ask() -> None:
-        requests.get(url, timeout=_HUB_SECONDS).raise_for_status()
-
-    return _try("hub", ask, "JupyterHub does not answer: see hub.log and proxy.log. %(why)s")
-
-
-def _worker(system: System) -> tuple[PartHealth, PartHealth]:
-    with system.sessions() as session:
-        beat = session.scalar(select(WorkerBeat).order_by(WorkerBeat.at.desc()).limit(1))
-    if beat is None or clock.now() - beat.at > SILENCE:
-        reason = sentence(
-            "No grading worker has been heard of for %(seconds)s seconds. "
-            "Submissions are kept and will be graded once it is back.",
-            seconds=int(SILENCE.total_seconds()),
-        )
-        return PartHealth(name="worker", ok=False, reason=reason), _unknown()[1]
-    missing = [Sentence.from_json(entry) for entry in beat.missing]
-    return PartHealth(name="worker", ok=True), PartHealth(
-        name="sandbox", ok=beat.sandbox_ok, reason=missing[0] if missing else None
-    )
-
-
-def _unknown() -> tuple[PartHealth, PartHealth]:
-    why = sentence("Not known while the database or the worker does not answer.")
-    return PartHealth(name="worker", ok=False, reason=why), PartHealth(
-        name="sandbox", ok=False, reason=why
-    )
-
-
-def _try(name: str, ask: Callable[[], None], template: str) -> PartHealth:
-    try:
-        ask()
-    except Exception as error:  # noqa: BLE001 - whatever is wrong is what the page has to say
-        why = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        return PartHealth(name=name, ok=False, reason=Sentence(template, {"why": why}))
-    return PartHealth(name=name, ok=True)

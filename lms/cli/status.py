@@ -5,8 +5,8 @@ import sys
 
 import click
 
-from lms.api.health import is_well, report
 from lms.bootstrap import build
+from lms.bootstrap.health import is_well, report
 from lms.foundation.settings import load_settings
 
 

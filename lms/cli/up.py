@@ -128,6 +128,6 @@ def _netloc(url: str) -> str:
 
 def _end_servers(settings: Settings) -> None:
     """End the notebook servers, which outlive the Hub and the broker but not `lms up`."""
-    from lms.outposts.broker.servers import end_all_servers
+    from lms.outposts.broker.servers import end_servers
 
-    end_all_servers(settings.run_dir)
+    end_servers(settings.run_dir / "servers")

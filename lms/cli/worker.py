@@ -4,14 +4,17 @@ import functools
 import logging
 import signal
 import types
+from collections.abc import Callable
 
 import click
 
 from lms.bootstrap import build
 from lms.foundation.settings import Settings, load_settings
-from lms.outposts.broker.launcher import BrokerLauncher, DirectLauncher, KernelLauncher
+from lms.outposts.broker.client import BrokerClient
+from lms.outposts.broker.launcher import BrokerLauncher, DirectLauncher, KernelLauncher, probe
+from lms.protocol.broker import SandboxReport
 from lms.worker.grading import grade_claim
-from lms.worker.health import probe_broker, probe_here
+from lms.worker.health import SandboxHealth
 from lms.worker.loop import Worker
 
 
@@ -20,16 +23,11 @@ def worker() -> None:
     """Grade submissions from the queue until told to stop."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     settings = load_settings()
-    launcher = _launcher(settings)
-    probe = (
-        functools.partial(probe_broker, launcher)
-        if isinstance(launcher, BrokerLauncher)
-        else probe_here
-    )
+    launcher, ask = _sandboxes(settings)
     one = Worker(
         system=build(settings),
         grade=functools.partial(grade_claim, launcher=launcher),
-        probe=probe,
+        probe=SandboxHealth(ask),
     )
 
     def end(_number: int, _frame: types.FrameType | None) -> None:
@@ -40,9 +38,9 @@ def worker() -> None:
     one.run()
 
 
-def _launcher(settings: Settings) -> KernelLauncher:
+def _sandboxes(settings: Settings) -> tuple[KernelLauncher, Callable[[], SandboxReport]]:
     """Ask the broker where there is one; alone, start sandboxes from here."""
-    socket = settings.run_dir / "broker.sock"
-    if socket.exists():
-        return BrokerLauncher(socket)
-    return DirectLauncher(unsafe=settings.unsafe_grading)
+    path = settings.run_dir / "broker.sock"
+    if path.exists():
+        return BrokerLauncher(path), BrokerClient(path).probe
+    return DirectLauncher(unsafe=settings.unsafe_grading), probe

@@ -1,21 +1,28 @@
-"""The application that gunicorn serves: the pages and the machines' addresses in one.
+"""What gunicorn serves: the pages and the machines' doors in one application.
 
-The doors `web` and `api` do not know each other; they are joined here, on the floor above both.
+`gunicorn "lms.cli.wsgi:application()"`; pages and API never import each other, so they are joined
+here, above both.
 """
 
 from flask import Flask
 
-from lms.api.health import bp as health
+from lms.api import health
+from lms.api.exchange import init_exchange
 from lms.api.oauth import init_oauth
 from lms.bootstrap import System, build
 from lms.foundation.settings import load_settings
 from lms.web.app import create_app
 
 
-def make_app(system: System | None = None) -> Flask:
-    """Return the whole application for `system`, by default this process's settings."""
-    wired = build(load_settings()) if system is None else system
-    app = create_app(wired)
-    init_oauth(app, wired.settings)
-    app.register_blueprint(health)
+def make_application(system: System) -> Flask:
+    """Return pages and API for `system`."""
+    app = create_app(system)
+    app.register_blueprint(health.bp)
+    init_oauth(app, system.settings)
+    init_exchange(app, system.settings)
     return app
+
+
+def application() -> Flask:
+    """Return pages and API for the settings in the environment."""
+    return make_application(build(load_settings()))
