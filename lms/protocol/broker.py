@@ -133,6 +133,27 @@ class ServerState:
     exit_code: int | None = None
     verdict: Verdict | None = None
 
+    def to_json(self) -> dict[str, object]:
+        """Return the state as JSON values."""
+        return {
+            "running": self.running,
+            "pid": self.pid,
+            "exit_code": self.exit_code,
+            "verdict": self.verdict,
+        }
+
+    @classmethod
+    def from_json(cls, value: object) -> Self:
+        """Rebuild a state; raises ValueError on anything that is not one."""
+        given = _object(value)
+        code, verdict = given.get("exit_code"), given.get("verdict")
+        return cls(
+            running=given.get("running") is True,
+            pid=_number(given.get("pid")),
+            exit_code=code if isinstance(code, int) else None,
+            verdict=None if verdict is None else Verdict(str(verdict)),
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxReport:
@@ -240,4 +261,8 @@ def _names(given: dict[str, object], kind: type[Limits | ServerLimits]) -> list[
 
 def _limits(value: object) -> Limits:
     given = _object(value)
-    return Limits(**{name: _number(given[name]) for name in _names(given, Limits)})
+    limits = Limits(**{name: _number(given[name]) for name in _names(given, Limits)})
+    # 0 would mean no limit at all.
+    if not all(getattr(limits, name) for name in Limits.__dataclass_fields__):
+        raise ValueError("every limit must be more than 0")
+    return limits

@@ -177,6 +177,9 @@ def main(control_number: int | None) -> int:
             sys.stderr.write(f"sandbox: {error}\n")
         return inside.EXEC_FAILED
     _say(control, {"started": {"pid": os.getpid(), "uid": spec["uid"]}})
+    if spec["detached"] and control is not None:
+        control.close()
+        control = None
     report = Watch(spec, handles, control).run()
     _say(control, {"ended": report})
     if handles.report is not None:

@@ -224,6 +224,7 @@ def kernel_spec(request: KernelRequest, *, caller_uid: int, caller_pid: int) -> 
         network=False,
         terminals=False,
         isolated=True,
+        detached=False,
         caller_pid=caller_pid,
         caller_uid=caller_uid,
         binds=layout.program_binds(),

@@ -35,6 +35,8 @@ class Spec(TypedDict):
     terminals: bool
     #: False only where the operator allows grading without a sandbox.
     isolated: bool
+    #: The caller hears of the start only: the sandbox lives on by itself.
+    detached: bool
     #: Enter this process's mount namespace first (0: stay); the caller of the broker may live in
     #: a view of its own, and paths mean what they mean there.
     caller_pid: int

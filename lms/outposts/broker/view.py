@@ -52,6 +52,7 @@ def view_spec(argv: Sequence[str], env: Mapping[str, str], view: View) -> Spec:
         network=True,
         terminals=False,
         isolated=True,
+        detached=True,
         caller_pid=0,
         caller_uid=0,
         binds=layout.program_binds()

@@ -143,7 +143,13 @@ class Watch:
         return self._finish()
 
     def _catch_signals(self, wake: int) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+        for number in (
+            signal.SIGTERM,
+            signal.SIGINT,
+            signal.SIGHUP,
+            signal.SIGUSR1,
+            signal.SIGQUIT,
+        ):
             signal.signal(number, lambda *_: None)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
 
@@ -161,6 +167,9 @@ class Watch:
 
     def _on_signals(self, numbers: bytes) -> None:
         for number in numbers:
+            if number == signal.SIGQUIT:
+                self._end("killed")
+                continue
             self._signal_program(number)
             if number in (signal.SIGTERM, signal.SIGINT) and self._end_at is None:
                 self._verdict = self._verdict or "killed"

@@ -1,0 +1,196 @@
+"""Starts, finds and ends the notebook servers; a folder of state files outlives the broker."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lms.outposts.broker import layout
+from lms.outposts.broker.launcher import start_keeper
+from lms.outposts.broker.processes import ProcessName
+from lms.outposts.broker.spec import Bind, Spec
+from lms.protocol.broker import ServerRequest, ServerState, Verdict
+
+#: The only programs a server may be; the rest of its arguments is the Hub's.
+SERVER_PROGRAMS = ((sys.executable, "-m", "jupyterhub.singleuser"),)
+_GRACE_SECONDS = 8.0
+#: What a server that left no report is said to have ended with.
+_UNKNOWN_EXIT = 1
+
+
+class ServerRefusedError(Exception):
+    """A server cannot be started as asked; the text says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerPlaces:
+    """Where servers live, and whose they may be."""
+
+    homes_dir: Path
+    #: One state file and, after its end, one report a server; ours alone.
+    state_dir: Path
+    logs_dir: Path
+    learner_first: int
+    learner_end: int
+    programs: tuple[tuple[str, ...], ...] = field(default=SERVER_PROGRAMS)
+
+
+class Servers:
+    """The notebook servers of one machine."""
+
+    def __init__(self, places: ServerPlaces) -> None:
+        self._places = places
+        for folder in (places.state_dir, places.logs_dir):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        places.homes_dir.mkdir(parents=True, exist_ok=True, mode=0o711)
+
+    def start(self, request: ServerRequest, control: socket.socket) -> "subprocess.Popen[bytes]":
+        """Start a server whose keeper answers over `control`; raises ServerRefusedError."""
+        if self.poll(request.username, request.server_name).running:
+            raise ServerRefusedError(f"{request.username} already has such a server")
+        argv = self._check_program(request.argv)
+        self._check_uid(request.uid)
+        home = self._make_home(request)
+        state = self._state_path(request.username, request.server_name)
+        report = state.with_suffix(".ended")
+        report.unlink(missing_ok=True)
+        log = self._places.logs_dir / f"{state.stem}.log"
+        keeper = start_keeper(
+            _server_spec(request, argv, home, log=log, report=report), control=control
+        )
+        name = ProcessName.of(keeper.pid)
+        if name is not None:
+            draft = state.with_suffix(".draft")
+            draft.write_text(json.dumps({"pid": name.pid, "started": name.started}))
+            draft.replace(state)
+        return keeper
+
+    def poll(self, username: str, server_name: str) -> ServerState:
+        """Return whether that server runs, and how it ended if it ran before."""
+        state = self._state_path(username, server_name)
+        process = _read_state(state)
+        if process is None:
+            return ServerState(running=False)
+        if process.is_alive():
+            return ServerState(running=True, pid=process.pid)
+        try:
+            report = json.loads(state.with_suffix(".ended").read_text())
+            code, verdict = int(report["exit"]), Verdict(report["verdict"])
+        except (OSError, ValueError, KeyError):
+            return ServerState(running=False, pid=process.pid, exit_code=_UNKNOWN_EXIT)
+        return ServerState(running=False, pid=process.pid, exit_code=code, verdict=verdict)
+
+    def stop(self, username: str, server_name: str, *, now: bool) -> ServerState:
+        """Ask that server to end, or end it `now`; `poll` tells when it has gone."""
+        process = _read_state(self._state_path(username, server_name))
+        if process is not None:
+            process.send_signal(signal.SIGQUIT if now else signal.SIGTERM)
+        return self.poll(username, server_name)
+
+    def _state_path(self, username: str, server_name: str) -> Path:
+        # Neither name may hold a tilde, so no two servers share a file.
+        return self._places.state_dir / f"{username}~{server_name}.json"
+
+    def _check_program(self, argv: tuple[str, ...]) -> tuple[str, ...]:
+        if not any(argv[: len(program)] == program for program in self._places.programs):
+            raise ServerRefusedError(f"{argv[0]} is not a notebook server")
+        return argv
+
+    def _check_uid(self, uid: int) -> None:
+        if not self._places.learner_first <= uid < self._places.learner_end:
+            raise ServerRefusedError(f"uid {uid} is no learner's")
+
+    def _make_home(self, request: ServerRequest) -> Path:
+        """Return the learner's home, made when missing; another learner's is refused."""
+        home = self._places.homes_dir / request.username
+        if request.home != str(home):
+            raise ServerRefusedError(f"the home of {request.username} is {home}")
+        owner = request.uid if os.geteuid() == 0 else os.geteuid()
+        with contextlib.suppress(FileExistsError):
+            home.mkdir(mode=0o700)
+            if os.geteuid() == 0:
+                os.chown(home, owner, owner)
+        status = home.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != owner:
+            raise ServerRefusedError(f"{home} does not belong to uid {owner}")
+        return home
+
+
+def end_servers(state_dir: Path, *, seconds: float = 10.0) -> int:
+    """End every server that `state_dir` knows, politely first; return how many there were."""
+    running = [process for process in _processes(state_dir) if process.send_signal(signal.SIGTERM)]
+    for process in running:
+        if not process.wait_for_end(seconds):
+            process.send_signal(signal.SIGKILL)
+            process.wait_for_end(seconds)
+    return len(running)
+
+
+def _processes(state_dir: Path) -> Iterator[ProcessName]:
+    for path in state_dir.glob("*.json"):
+        process = _read_state(path)
+        if process is not None:
+            yield process
+
+
+def _read_state(path: Path) -> ProcessName | None:
+    try:
+        state = json.loads(path.read_text())
+        return ProcessName(int(state["pid"]), int(state["started"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _server_spec(
+    request: ServerRequest, argv: tuple[str, ...], home: Path, *, log: Path, report: Path
+) -> Spec:
+    is_root, limits = os.geteuid() == 0, request.limits
+    env = {
+        "PATH": layout.search_path(),
+        "LANG": "C.UTF-8",
+        "SHELL": "/bin/bash",
+        **request.env,
+        "HOME": str(home),
+        "USER": request.username,
+        "LOGNAME": request.username,
+    }
+    return Spec(
+        argv=list(argv),
+        env=env,
+        cwd=str(home),
+        umask=0o077,
+        user=request.username,
+        home=str(home),
+        uid=request.uid,
+        gid=request.uid,
+        groups=[],
+        lease_first=0,
+        lease_end=0,
+        user_namespace=not is_root,
+        network=True,
+        terminals=True,
+        isolated=True,
+        detached=True,
+        caller_pid=0,
+        caller_uid=0,
+        binds=[*layout.program_binds(), Bind(path=str(home), writable=True, optional=False)],
+        connection_dir="",
+        files_dir="",
+        scratch_bytes=limits.scratch_bytes,
+        memory_bytes=limits.memory_bytes,
+        processes=limits.processes,
+        wall_seconds=0,
+        output_bytes=0,
+        file_bytes=0,
+        on_memory="largest",
+        output=str(log),
+        grace_seconds=_GRACE_SECONDS,
+        report_path=str(report),
+    )
