@@ -204,11 +204,11 @@ def _load_offering(
 
 
 def _load_programme(session: Session, entry: ProgrammeFile, position: int) -> None:
-    programme = _find_or_add(session, Programme, lambda: Programme(key=entry.key), key=entry.key)
     known = set(session.scalars(select(Course.key)))
     for key in {*entry.required, *(key for term in entry.path for key in term)}:
         if key not in known:
             raise CourseFileError(f"programmes.toml.{entry.key}", f"there is no course {key}")
+    programme = _find_or_add(session, Programme, lambda: Programme(key=entry.key), key=entry.key)
     for name in ("title", "summary", "kind", "credits", "required", "path"):
         setattr(programme, name, getattr(entry, name))
     programme.position = position
