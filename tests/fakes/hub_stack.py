@@ -13,7 +13,9 @@ from pathlib import Path
 import requests
 
 from lms.foundation.resources import resource_dir
-from lms.outposts.hub.place import HubPlace, hub_command, make_keys, proxy_command
+from lms.foundation.settings import Settings
+from lms.identity.keys import ensure_keys
+from lms.outposts.hub.place import HubPlace, hub_command, proxy_command
 
 
 def free_ports(count: int) -> int:
@@ -37,9 +39,9 @@ def free_ports(count: int) -> int:
 
 def make_place(data_dir: Path, lms_url: str) -> HubPlace:
     """Return a place with keys, folders and free ports."""
-    make_keys(data_dir / "keys" / "hub")
-    (data_dir / "hub").mkdir(parents=True)
     port = free_ports(3)
+    ensure_keys(Settings(data_dir=data_dir, hub_port=port, lms_url=lms_url))
+    (data_dir / "hub").mkdir(parents=True)
     return HubPlace(
         data_dir=data_dir,
         hub_port=port,

@@ -1,17 +1,9 @@
 """Where this Hub stands: addresses, folders and keys, as its supervisor set them."""
 
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-#: Files under keys/hub: name -> bytes of randomness. Made once, by whoever starts first.
-KEYS: Mapping[str, int] = {
-    "cookie_secret": 32,
-    "auth_state_key": 32,
-    "proxy_token": 32,
-    "client_secret": 32,
-}
 #: Two more ports follow the Hub's own.
 LAST_PORT = 65533
 
@@ -73,7 +65,7 @@ class HubPlace:
         return f"http://127.0.0.1:{self.hub_port + 2}"
 
     def key(self, name: str) -> str:
-        """Return the key `name` as hexadecimal digits; raises PlaceError when it is missing."""
+        """Return the key `name` of lms.identity.keys; raises PlaceError when it is missing."""
         path = self.data_dir / "keys" / "hub" / name
         try:
             return path.read_text(encoding="ascii").strip()
@@ -81,17 +73,6 @@ class HubPlace:
             raise PlaceError(
                 f"The Hub's key {path} cannot be read ({error.strerror}); `lms up` makes it."
             ) from error
-
-
-def make_keys(folder: Path) -> None:
-    """Make every key of the Hub that is not there yet; each file is readable by its owner alone."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for name, size in KEYS.items():
-        path = folder / name
-        if path.exists():
-            continue
-        path.touch(mode=0o600)
-        path.write_text(secrets.token_hex(size) + "\n", encoding="ascii")
 
 
 def hub_command(python: str, config: Path) -> tuple[str, ...]:

@@ -38,12 +38,22 @@ class Release:
 class ExchangeApi:
     """One person's view of the exchange."""
 
-    def __init__(self, lms_url: str, token: str) -> None:
+    def __init__(self, lms_url: str, token: str = "") -> None:
         self._base = f"{lms_url.rstrip('/')}/api/exchange"
         self._http = requests.Session()
         # No .netrc, no proxy from the environment: the token goes to the LMS and nowhere else.
         self._http.trust_env = False
         self._http.headers["Authorization"] = f"Bearer {token}"
+
+    def sign_in(self, username: str, password: str) -> None:
+        """Get a token for a person who types a password; end it with `sign_out`."""
+        body = json.dumps({"username": username, "password": password}).encode()
+        answer = self._json("POST", "token", body=body, content_type="application/json")
+        self._http.headers["Authorization"] = f"Bearer {answer.get('token', '')}"
+
+    def sign_out(self) -> None:
+        """End the token that `sign_in` got."""
+        self._send("DELETE", "token")
 
     def list_courses(self) -> list[dict[str, Any]]:
         """Return the person's offerings as {key, title}."""
@@ -162,8 +172,8 @@ def _is_plain(entry: zipfile.ZipInfo) -> bool:
 
 def _refusal(answer: requests.Response) -> str:
     try:
-        said = json.loads(answer.content).get("error")
-    except (ValueError, AttributeError):
+        said = json.loads(answer.content)["error"]["message"]
+    except (ValueError, KeyError, TypeError):
         said = None
     if isinstance(said, str) and said:
         return said

@@ -45,7 +45,7 @@ class Stack:
 
     def server_pid(self, name: str) -> int:
         database = sqlite3.connect(self.place.hub_dir / "jupyterhub.sqlite")
-        query = "select state from spawners join users on users.id = user_id where users.name = ?"
+        query = "select spawners.state from spawners join users on users.id = user_id where users.name = ?"
         (state,) = database.execute(query, (name,)).fetchone()
         database.close()
         return int(json.loads(state)["pid"])
