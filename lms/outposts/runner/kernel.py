@@ -198,10 +198,9 @@ class SandboxClient(AsyncKernelClient):
 
 
 def _argv(connection_file: Path) -> tuple[str, ...]:
-    # -P: `ipykernel_launcher` is never looked for beside the notebook.
+    # The working folder is on the path, as in nbgrader; it holds the instructor's files only.
     return (
         sys.executable,
-        "-P",
         "-m",
         "ipykernel_launcher",
         "-f",
