@@ -116,7 +116,7 @@ def _hub(settings: Settings, env: dict[str, str]) -> Part:
 
 def _web(settings: Settings, env: dict[str, str]) -> Part:
     argv = (
-        *(sys.executable, "-m", "gunicorn", "lms.cli.wsgi:make_app()"),
+        *(sys.executable, "-m", "gunicorn", "lms.cli.wsgi:application()"),
         *("--bind", f"{settings.bind}:{settings.lms_port}"),
         *("--workers", str(settings.web_processes)),
         *("--no-control-socket", "--timeout", "120", "--graceful-timeout", "5"),

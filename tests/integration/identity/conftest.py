@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import Engine
 
 from lms.bootstrap import System, build
-from lms.cli.wsgi import make_app
+from lms.cli.wsgi import make_application
 from lms.foundation import clock
 from lms.foundation.db import transaction
 from lms.foundation.settings import Settings
@@ -61,7 +61,7 @@ def system(engine: Engine, tmp_path: Path) -> Iterator[System]:
 @pytest.fixture
 def app(system: System, ticking: Clock) -> Iterator[Flask]:
     """The application; the Hub is said to answer."""
-    app = make_app(system)
+    app = make_application(system)
     app.testing = True
     app.extensions["lms_hub_probe"] = lambda _url: True
     yield app
