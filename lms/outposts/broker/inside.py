@@ -14,7 +14,7 @@ import socket
 import struct
 from typing import NoReturn
 
-from lms.outposts.broker import rootfs, seccomp, syscalls
+from lms.outposts.broker import rootfs, seccomp, syscalls, usage
 from lms.outposts.broker.spec import Spec
 
 _SIOCSIFFLAGS = 0x8914
@@ -57,6 +57,8 @@ def run_first(spec: Spec, pipes: Pipes) -> NoReturn:
             syscalls.mount("proc", "/proc", "proc", flags)
             if spec["user_namespace"]:
                 syscalls.unmount_lazily(rootfs.OLD_PROC)
+        else:  # no pid namespace: orphans come to us, and we end them
+            syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
         program = os.fork()
         if program == 0:
             _run_program(spec, pipes)
@@ -69,6 +71,9 @@ def run_first(spec: Spec, pipes: Pipes) -> NoReturn:
     status = _reap_until(program)
     with contextlib.suppress(OSError):
         os.write(pipes.status, str(status).encode())
+    while not spec["isolated"] and usage.kill_descendants(os.getpid()):
+        with contextlib.suppress(ChildProcessError):
+            os.wait()
     os._exit(0)
 
 
@@ -88,6 +93,8 @@ def _run_program(spec: Spec, pipes: Pipes) -> NoReturn:
         os.umask(spec["umask"])
         _set_limits(spec)
         _drop_rights(spec)
+        if not spec["isolated"]:
+            syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
         os.chdir(spec["cwd"])
         syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
         if spec["isolated"]:
@@ -108,7 +115,8 @@ def _connect_streams(pipes: Pipes) -> None:
 
 def _set_limits(spec: Spec) -> None:
     limits = {resource.RLIMIT_CORE: 0, resource.RLIMIT_NOFILE: _OPEN_FILES}
-    if spec["processes"]:
+    # Without a namespace the kernel would count everything else this user runs as well.
+    if spec["processes"] and spec["isolated"]:
         limits[resource.RLIMIT_NPROC] = spec["processes"]
     if spec["file_bytes"]:
         limits[resource.RLIMIT_FSIZE] = spec["file_bytes"]
@@ -119,8 +127,8 @@ def _set_limits(spec: Spec) -> None:
 
 
 def _drop_rights(spec: Spec) -> None:
-    if spec["user_namespace"] or os.geteuid() != 0:
-        return  # the one user of this namespace loses every capability at exec
+    if spec["user_namespace"] or os.geteuid() != 0 or not spec["isolated"]:
+        return  # the one user of a user namespace loses every capability at exec
     for capability in range(_LAST_CAPABILITY):
         with contextlib.suppress(OSError):
             syscalls.prctl(syscalls.PR_CAPBSET_DROP, capability)

@@ -49,6 +49,7 @@ class Keeper:
         self._lease: Lease | None = None
         self._group: cgroups.Group | None = None
         self._connection: int | None = None
+        self._scratch = ""
 
     def start(self) -> Handles:
         """Build the sandbox and start its program; raises RefusedError or OSError."""
@@ -64,6 +65,8 @@ class Keeper:
             if spec["isolated"]:
                 enter_namespaces(spec)
                 self._connection = rootfs.enter_root(spec).connection
+            else:
+                self._scratch = rootfs.make_plain_scratch(spec)
             handles = self._fork(log)
         except BaseException:
             if self._group is not None:
@@ -71,6 +74,7 @@ class Keeper:
             raise
         handles.report = report
         handles.connection = self._connection
+        handles.scratch = self._scratch
         return handles
 
     def _make_group(self) -> None:

@@ -211,7 +211,11 @@ class Broker:
         for caller in [caller for caller, who in self._callers.items() if now > who.until]:
             self._forget(caller)
             caller.close()
-        self._keepers = [keeper for keeper in self._keepers if keeper.poll() is None]
+        ended = [keeper for keeper in self._keepers if keeper.poll() is not None]
+        self._keepers = [keeper for keeper in self._keepers if keeper.returncode is None]
+        if any(keeper.returncode < 0 for keeper in ended):
+            # A killed keeper could not remove its control group.
+            cgroups.sweep(cgroups.detect())
 
 
 def _view_of(who: _Caller) -> int:

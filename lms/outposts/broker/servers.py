@@ -19,7 +19,7 @@ from lms.outposts.broker.spec import Bind, Spec
 from lms.protocol.broker import ServerRequest, ServerState, Verdict
 
 #: The only programs a server may be; the rest of its arguments is the Hub's.
-SERVER_PROGRAMS = ((sys.executable, "-m", "jupyterhub.singleuser"),)
+SERVER_PROGRAMS = ((sys.executable, "-P", "-m", "jupyterhub.singleuser"),)
 _GRACE_SECONDS = 8.0
 #: What a server that left no report is said to have ended with.
 _UNKNOWN_EXIT = 1

@@ -2,11 +2,15 @@
 
 import contextlib
 import os
+import signal
 import stat
 from typing import NamedTuple
 
 #: A full disk answers with fewer free bytes than this.
 _NEARLY_NOTHING = 64 << 10
+
+#: No file has this owner.
+_NOBODY = -1
 
 
 class Memory(NamedTuple):
@@ -51,6 +55,15 @@ def list_descendants(root: int) -> list[int]:
         found += children
         waiting += children
     return found
+
+
+def kill_descendants(root: int) -> int:
+    """Kill every process below `root` and return how many there were."""
+    found = list_descendants(root)
+    for pid in found:
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+    return len(found)
 
 
 def _resident(pid: int) -> tuple[int, int]:
@@ -113,6 +126,16 @@ def purge(folder: int, *, keep_uid: int) -> None:
             finally:
                 os.close(inner)
             os.rmdir(name, dir_fd=folder)
+
+
+def remove(path: str) -> None:
+    """Remove the folder at `path` and everything in it."""
+    folder = os.open(path, os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        purge(folder, keep_uid=_NOBODY)
+    finally:
+        os.close(folder)
+    os.rmdir(path)
 
 
 def _owner(name: str, folder: int) -> int:

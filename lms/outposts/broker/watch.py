@@ -84,6 +84,8 @@ class Handles:
         self.output = output
         #: The connection folder, when there is one.
         self.connection: int | None = None
+        #: The folder of a program without a sandbox, removed at its end.
+        self.scratch = ""
         #: Folder and name of the report file, when one is wanted.
         self.report: tuple[int, str] | None = None
         text = b""
@@ -208,9 +210,8 @@ class Watch:
 
     def _end(self, verdict: str) -> None:
         self._verdict = self._verdict or verdict
-        if not self._spec["isolated"] and self._handles.program:
-            with contextlib.suppress(OSError):
-                os.killpg(self._handles.program, signal.SIGKILL)
+        if not self._spec["isolated"]:
+            usage.kill_descendants(self._handles.first)
         with contextlib.suppress(OSError):
             signal.pidfd_send_signal(self._handles.first_fd, signal.SIGKILL)
 
@@ -272,6 +273,8 @@ class Watch:
             self._disk_full = self._disk_full or usage.is_disk_full(_SCRATCH)
             if not spec["user_namespace"] and spec["isolated"]:
                 usage.purge(handles.connection, keep_uid=spec["caller_uid"])
+        if handles.scratch:
+            usage.remove(handles.scratch)
         output = handles.output
         return {
             "exit": code,
