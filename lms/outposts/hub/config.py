@@ -5,9 +5,10 @@ from typing import Any
 
 from tornado import web
 
+from lms.outposts.broker.client import BrokerClient
 from lms.outposts.environment import process_environment
 from lms.outposts.hub.authenticator import LmsAuthenticator, oauth_settings
-from lms.outposts.hub.launchers import LocalLauncher
+from lms.outposts.hub.launchers import BrokerLauncher, LocalLauncher
 from lms.outposts.hub.place import HubPlace
 from lms.outposts.hub.profiles import Profile, ProfileError, choose_profile, read_profiles
 from lms.outposts.hub.spawner import BrokerSpawner
@@ -37,6 +38,15 @@ def _configure_hub(c: Any, place: HubPlace, templates: Path) -> None:  # noqa: A
     c.JupyterHub.last_activity_interval = 10
     c.JupyterHub.allow_named_servers = False
     c.JupyterHub.tornado_settings = {"cookie_options": {"samesite": "Lax"}}
+    # The LMS itself: it may end people's servers and nothing else.
+    c.JupyterHub.services = [{"name": "lms", "api_token": place.key("lms_api_token")}]
+    c.JupyterHub.load_roles = [
+        {
+            "name": "lms",
+            "services": ["lms"],
+            "scopes": ["delete:servers", "list:users", "read:servers"],
+        }
+    ]
     c.CryptKeeper.keys = [bytes.fromhex(place.key("auth_state_key"))]
 
 
@@ -66,7 +76,11 @@ def _configure_servers(c: Any, place: HubPlace, folder: Path) -> None:  # noqa: 
         _apply(spawner, profile)
 
     c.JupyterHub.spawner_class = BrokerSpawner
-    BrokerSpawner.launcher = LocalLauncher()
+    BrokerSpawner.launcher = (
+        LocalLauncher()
+        if place.local_servers
+        else BrokerLauncher(BrokerClient(place.broker_socket))
+    )
     c.BrokerSpawner.homes_dir = str(place.homes_dir)
     c.BrokerSpawner.logs_dir = str(place.logs_dir)
     c.BrokerSpawner.lms_url = place.lms_url

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from lms.outposts.broker.client import BrokerClient, BrokerUnavailableError
+from lms.protocol.broker import ServerLimits, ServerRequest
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerStart:
@@ -21,7 +24,10 @@ class ServerStart:
     argv: tuple[str, ...]
     env: Mapping[str, str]
     home: Path
+    #: Where its output goes; the broker keeps logs of its own.
     log: Path
+    memory_bytes: int
+    processes: int
 
 
 class ServerLauncher(Protocol):
@@ -98,6 +104,47 @@ class LocalLauncher:
             return
 
 
+class BrokerLauncher:
+    """Has the compute broker start servers: each person's as an own OS user, in a sandbox."""
+
+    def __init__(self, client: BrokerClient) -> None:
+        self._client = client
+
+    def start(self, start: ServerStart) -> int:
+        """Start the server and return its keeper's process id."""
+        if self._client.poll_server(start.username, start.server_name).running:
+            # A server that the Hub has forgotten knows no valid token: nobody can use it.
+            self._client.stop_server(start.username, start.server_name, now=True)
+        return self._client.start_server(
+            ServerRequest(
+                username=start.username,
+                server_name=start.server_name,
+                uid=start.uid,
+                argv=start.argv,
+                env=dict(start.env),
+                home=str(start.home),
+                limits=ServerLimits(memory_bytes=start.memory_bytes, processes=start.processes),
+            )
+        )
+
+    def poll(self, username: str, server_name: str, pid: int) -> int | None:
+        """Return None while the server runs, or while the broker does not answer."""
+        del pid
+        try:
+            state = self._client.poll_server(username, server_name)
+        except BrokerUnavailableError:
+            # Servers outlive the broker. To say "ended" would make the Hub drop a running one.
+            return None
+        return None if state.running else state.exit_code or 0
+
+    def stop(self, username: str, server_name: str, pid: int) -> None:
+        """End the server; returns when it is gone."""
+        del pid
+        self._client.stop_server(username, server_name)
+
+
 def server_command() -> tuple[str, ...]:
     """Return the command of a notebook server, run by this very interpreter."""
-    return (sys.executable, "-m", "jupyterhub.singleuser")
+    # -P: a learner's own random.py in the home must not stand in for Python's. Kernels do not
+    # inherit it: there a file beside the notebook can be imported as usual.
+    return (sys.executable, "-P", "-m", "jupyterhub.singleuser")

@@ -21,6 +21,9 @@ class HubPlace:
     bind: str
     lms_url: str
     hub_url: str
+    #: Servers are children of the Hub instead of the broker's (LMS_SERVERS=local): for one
+    #: person's machine and tests, since everyone's work then belongs to one OS user.
+    local_servers: bool = False
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "HubPlace":
@@ -32,6 +35,7 @@ class HubPlace:
             bind=env.get("LMS_BIND") or "127.0.0.1",
             lms_url=(env.get("LMS_URL") or f"http://127.0.0.1:{lms_port}").rstrip("/"),
             hub_url=(env.get("HUB_URL") or f"http://localhost:{hub_port}").rstrip("/"),
+            local_servers=env.get("LMS_SERVERS") == "local",
         )
 
     @property

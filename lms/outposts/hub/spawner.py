@@ -28,6 +28,8 @@ class BrokerSpawner(Spawner):
     #: trait: JupyterHub copies the values of those.
     launcher: ClassVar[ServerLauncher] = LocalLauncher()
 
+    process_limit = Integer(0, help="Processes a server may have, 0 for no limit.").tag(config=True)
+
     pid = Integer(0, help="Process id of the server, 0 when there is none.")
 
     def get_state(self) -> dict[str, Any]:
@@ -79,6 +81,8 @@ class BrokerSpawner(Spawner):
             env=self._kept() | self.get_env(),
             home=self.home,
             log=Path(self.logs_dir) / f"{self.user.name}.log",
+            memory_bytes=int(self.mem_limit or 0),
+            processes=self.process_limit,
         )
         self.pid = await asyncio.to_thread(self.launcher.start, start)
         return ("127.0.0.1", self.port)

@@ -1,64 +1,13 @@
 """A real Hub, its proxy and a real notebook server, with a stand-in for the LMS's sign-in."""
 
-import json
 import os
-import signal
-import sqlite3
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
 import requests
 
-from lms.outposts.hub.place import HubPlace
-from tests.fakes.hub_stack import free_ports, make_place, running_hub, running_proxy
+from tests.fakes.hub_stack import Stack, free_ports, make_place, running_hub, running_proxy
 from tests.fakes.identity_provider import COOKIE, IdentityProvider, Person, serving
-
-
-@dataclass
-class Stack:
-    place: HubPlace
-    provider: IdentityProvider
-
-    def browser(self, person: Person) -> requests.Session:
-        """Return a browser that is signed in at the LMS as `person`."""
-        browser = requests.Session()
-        browser.trust_env = False
-        browser.cookies.set(COOKIE, self.provider.sign_in(person), domain="127.0.0.1")
-        return browser
-
-    def start_server(self, browser: requests.Session, name: str) -> None:
-        """Follow a launch link and wait until the server answers its owner."""
-        browser.get(f"{self.place.hub_url}/hub/user-redirect/lab")
-        end = time.monotonic() + 60
-        while time.monotonic() < end:
-            answer = browser.get(f"{self.place.hub_url}/user/{name}/lab")
-            if answer.status_code == 200 and "jupyter-config-data" in answer.text:
-                return
-            time.sleep(0.3)
-        raise AssertionError((self.place.data_dir / "hub.log").read_text()[-4000:])
-
-    def api(self, browser: requests.Session, name: str) -> int:
-        url = f"{self.place.hub_url}/user/{name}/api/contents"
-        return browser.get(url, allow_redirects=False).status_code
-
-    def server_pid(self, name: str) -> int:
-        database = sqlite3.connect(self.place.hub_dir / "jupyterhub.sqlite")
-        query = "select spawners.state from spawners join users on users.id = user_id where users.name = ?"
-        (state,) = database.execute(query, (name,)).fetchone()
-        database.close()
-        return int(json.loads(state)["pid"])
-
-    def end_servers(self) -> None:
-        database = sqlite3.connect(self.place.hub_dir / "jupyterhub.sqlite")
-        states = [
-            json.loads(state or "{}") for (state,) in database.execute("select state from spawners")
-        ]
-        database.close()
-        for state in states:
-            if state.get("pid"):
-                os.killpg(state["pid"], signal.SIGKILL)
 
 
 @pytest.fixture(scope="module")
@@ -87,9 +36,7 @@ def test_one_sign_in_at_the_lms_leads_to_jupyterlab(stack: Stack, minsu: request
 
 
 def test_groups_of_the_lms_are_groups_of_the_hub(stack: Stack, minsu: requests.Session) -> None:
-    database = sqlite3.connect(stack.place.hub_dir / "jupyterhub.sqlite")
-    assert database.execute("select name from groups").fetchall() == [("offering:py:student",)]
-    database.close()
+    assert ("offering:py:student",) in stack.hub_rows("select name from groups")
 
 
 def test_another_person_cannot_use_the_server(stack: Stack, minsu: requests.Session) -> None:
