@@ -1,5 +1,6 @@
 """Real sandboxes: a launcher, and one call that runs Python inside and says what happened."""
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -69,7 +70,9 @@ def run_inside(launcher: KernelLauncher, connection_dir: Path) -> RunInside:
 
 
 WORKER_UID, HUB_UID, PROXY_UID, SERVICE_GID = 190_003, 190_002, 190_004, 190_000
-LEARNER_A, LEARNER_B = 200_001, 200_002
+# Not the first learners': a system that runs on this machine as well has those.
+LEARNER_A = 240_000 + os.getpid() % 20_000 * 2
+LEARNER_B = LEARNER_A + 1
 
 #: What a test's notebook server may be: any Python source.
 TEST_PROGRAM = (sys.executable, "-c")

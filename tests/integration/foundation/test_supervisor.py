@@ -27,6 +27,8 @@ NEST = (
     "    open(sys.argv[1], 'w').write(str(os.getpid()))\n"
     "time.sleep(600)"
 )
+#: Nobody else's, also when the whole system runs on this machine.
+WEB_UID = 191_000 + os.getpid() % 9_000
 #: A supervisor of its own: `python -c SUPERVISOR source note folder`.
 SUPERVISOR = (
     "import sys; from pathlib import Path\n"
@@ -213,7 +215,7 @@ class TestViews:
         for folder in (mine, shared, other):
             folder.mkdir()
         (shared / "note").write_text("hello")
-        os.chown(mine, 190_001, 190_000)
+        os.chown(mine, WEB_UID, 190_000)
         mine.chmod(0o700)
         tmp_path.chmod(0o700)
         source = (
@@ -227,27 +229,27 @@ class TestViews:
             "print(os.getuid(), os.getgid(), os.getgroups(), flush=True)\n"
             "open('done', 'w').write('')\n"
         ) + SLEEPER
-        view = View(uid=190_001, gid=190_000, read_write=(mine,), read_only=(shared,))
+        view = View(uid=WEB_UID, gid=190_000, read_write=(mine,), read_only=(shared,))
         running = start(python("web", source, view=view))
         until((mine / "done").exists)
         log = running.log("web")
-        assert log == "hello OSError False\n190001 190000 []\n"
-        assert (mine / "done").stat().st_uid == 190_001
+        assert log == f"hello OSError False\n{WEB_UID} 190000 []\n"
+        assert (mine / "done").stat().st_uid == WEB_UID
 
     def test_stop_and_kill_leave_nothing_in_the_view(self, start: Start) -> None:
-        view = View(uid=190_001, gid=190_000)
+        view = View(uid=WEB_UID, gid=190_000)
         running = start(python("web", NEST, "pid", view=view))
         until(lambda: running.seen("web", Stage.READY) == 1)
-        until(lambda: len(_of_uid(190_001)) >= 2)
+        until(lambda: len(_of_uid(WEB_UID)) >= 2)
         os.kill(running.pid("web"), signal.SIGKILL)
         until(lambda: running.seen("web", Stage.READY) == 2)
-        until(lambda: len(_of_uid(190_001)) == 2)
+        until(lambda: len(_of_uid(WEB_UID)) == 2)
         running.stop()
-        assert _of_uid(190_001) == []
+        assert _of_uid(WEB_UID) == []
 
     def test_missing_folder_is_named_in_the_log(self, start: Start, tmp_path: Path) -> None:
         gone = tmp_path / "gone"
-        view = View(uid=190_001, gid=190_000, read_only=(gone,))
+        view = View(uid=WEB_UID, gid=190_000, read_only=(gone,))
         running = start(python("web", SLEEPER, view=view, ready=lambda: "no answer"))
         until(lambda: running.problem is not None)
         assert str(gone) in str(running.problem)
