@@ -46,6 +46,8 @@ def up(courses: Path | None, *, demo: bool) -> None:
         _check_ports(settings)
         click.echo(f"preparing {settings.data_dir}")
         prepare(settings, courses, demo=demo)
+        # From here on nothing of an earlier run answers in our place.
+        threading.Thread(target=_announce, args=(settings,), daemon=True).start()
 
     supervisor = Supervisor(
         make_parts(settings),
@@ -55,8 +57,6 @@ def up(courses: Path | None, *, demo: bool) -> None:
         before_start=before_start,
         after_stop=lambda: _end_servers(settings),
     )
-    announcer = threading.Thread(target=_announce, args=(settings,), daemon=True)
-    announcer.start()
     supervisor.run()
     click.echo("everything has stopped; the data is kept in " + str(settings.data_dir))
 
