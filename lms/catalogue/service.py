@@ -127,18 +127,18 @@ def get_offering(session: Session, key: str) -> Offering:
     return offering
 
 
-def list_offerings(session: Session, offering_ids: Iterable[int]) -> list[Offering]:
-    """Return the offerings with course, units, tasks and releases, newest first."""
+def list_offerings(session: Session, offering_ids: Iterable[int] | None = None) -> list[Offering]:
+    """Return the offerings (None: all) with course, units, tasks and releases, newest first."""
+    wanted = select(Offering)
+    if offering_ids is not None:
+        wanted = wanted.where(Offering.id.in_(list(offering_ids)))
     return list(
         session.scalars(
-            select(Offering)
-            .where(Offering.id.in_(list(offering_ids)))
-            .options(
+            wanted.options(
                 joinedload(Offering.course).selectinload(Course.units),
                 selectinload(Offering.tasks).joinedload(OfferedAssignment.assignment),
                 selectinload(Offering.tasks).joinedload(OfferedAssignment.release),
-            )
-            .order_by(Offering.starts_on.desc(), Offering.id)
+            ).order_by(Offering.starts_on.desc(), Offering.id)
         )
     )
 
@@ -185,6 +185,19 @@ def get_task(session: Session, offering_key: str, assignment_key: str) -> Offere
     if task is None:
         raise NotInCatalogueError(assignment_key)
     return task
+
+
+def load_task(session: Session, task_id: int) -> OfferedAssignment:
+    """Return a task known to exist, with its offering, course, assignment and releases."""
+    return session.scalars(
+        select(OfferedAssignment)
+        .where(OfferedAssignment.id == task_id)
+        .options(
+            joinedload(OfferedAssignment.offering).joinedload(Offering.course),
+            joinedload(OfferedAssignment.assignment).selectinload(Assignment.releases),
+            joinedload(OfferedAssignment.release),
+        )
+    ).one()
 
 
 def get_unit(session: Session, course_id: int, key: str) -> Unit:

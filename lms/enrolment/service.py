@@ -248,5 +248,15 @@ def list_visits(
     return {offering_id: frozenset(units) for offering_id, units in visits.items()}
 
 
+def count_by_state(session: Session, offering_ids: Iterable[int]) -> dict[tuple[int, str], int]:
+    """Return how many students each offering has, by offering and state."""
+    rows = session.execute(
+        select(Enrolment.offering_id, Enrolment.state, func.count())
+        .where(Enrolment.offering_id.in_(list(offering_ids)), Enrolment.role == Role.STUDENT)
+        .group_by(Enrolment.offering_id, Enrolment.state)
+    )
+    return {(offering_id, state): count for offering_id, state, count in rows}
+
+
 def _taken(session: Session, offering_id: int) -> int:
     return count_active(session, [offering_id]).get(offering_id, 0)

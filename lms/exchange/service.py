@@ -1,7 +1,7 @@
 """Use cases of the exchange: submit and read back."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -160,6 +160,17 @@ def count_submitted(session: Session, person_id: int) -> dict[int, int]:
         .group_by(OfferedAssignment.offering_id)
     )
     return {row[0]: row[1] for row in rows}
+
+
+def count_received(session: Session, offering_ids: Iterable[int]) -> dict[int, int]:
+    """Return how many attempts came in, by offering."""
+    rows = session.execute(
+        select(OfferedAssignment.offering_id, func.count())
+        .join(Submission, Submission.task_id == OfferedAssignment.id)
+        .where(OfferedAssignment.offering_id.in_(list(offering_ids)))
+        .group_by(OfferedAssignment.offering_id)
+    )
+    return dict(rows.tuples().all())
 
 
 def get_submission(

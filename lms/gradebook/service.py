@@ -4,7 +4,7 @@ An attempt that could not be graded (rejected, crashed, timed out) never replace
 none was, the newest attempt stands with whatever status it has.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -47,7 +47,7 @@ def standing(session: Session, task_id: int, person_id: int) -> Standing | None:
     """Return the person's standing result for a task; None before the first submission."""
     submissions = list_submissions(session, task_id, person_id)
     runs = runs_of(session, [submission.id for submission in submissions])
-    return _choose(submissions, runs)
+    return choose(submissions, runs)
 
 
 def standings(session: Session, person_id: int, offering_ids: Iterable[int]) -> dict[int, Standing]:
@@ -65,11 +65,12 @@ def standings(session: Session, person_id: int, offering_ids: Iterable[int]) -> 
     by_task: dict[int, list[Submission]] = {}
     for submission in submissions:
         by_task.setdefault(submission.task_id, []).append(submission)
-    chosen = {task_id: _choose(attempts, runs) for task_id, attempts in by_task.items()}
+    chosen = {task_id: choose(attempts, runs) for task_id, attempts in by_task.items()}
     return {task_id: one for task_id, one in chosen.items() if one is not None}
 
 
-def _choose(attempts: list[Submission], runs: Mapping[int, Run]) -> Standing | None:
+def choose(attempts: Sequence[Submission], runs: Mapping[int, Run]) -> Standing | None:
+    """Return which of a person's attempts at one task stands; `attempts` are newest first."""
     if not attempts:
         return None
     counted = next(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, selectinload
 
 from lms.exchange.events import SubmissionReceived
 from lms.exchange.service import get_submission
@@ -95,6 +95,16 @@ def runs_of(session: Session, submission_ids: Iterable[int]) -> dict[int, Run]:
         )
     )
     return {run.submission_id: run for run in runs}
+
+
+def load_results(session: Session, run: Run) -> None:
+    """Load a run's notebooks and their cells at once, for a page that shows all of them."""
+    session.execute(
+        select(Run)
+        .where(Run.id == run.id)
+        .options(selectinload(Run.notebooks).selectinload(NotebookRun.cells))
+        .execution_options(populate_existing=True)
+    ).scalars().all()
 
 
 def queue_position(session: Session, run: Run) -> int:

@@ -7,7 +7,7 @@ from jinja2 import StrictUndefined
 
 from lms.bootstrap import System
 from lms.foundation.resources import resource_dir
-from lms.web import account, admin
+from lms.web import account, admin, status
 from lms.web.access import init_access
 from lms.web.chrome import init_chrome
 from lms.web.database import init_database
@@ -15,7 +15,32 @@ from lms.web.dates import init_dates
 from lms.web.errors import init_errors
 from lms.web.i18n import init_languages
 from lms.web.icons import init_icons
-from lms.web.student import init_student
+from lms.web.instructor import offerings as teaching
+from lms.web.instructor import submissions as marking
+from lms.web.student import (
+    assignments,
+    catalogue,
+    courses,
+    grades,
+    home,
+    offerings,
+    programmes,
+    submissions,
+    units,
+)
+
+_STUDENT = (
+    home,
+    catalogue,
+    programmes,
+    courses,
+    offerings,
+    units,
+    assignments,
+    submissions,
+    grades,
+)
+_INSTRUCTOR = (teaching, marking)
 
 
 def create_app(system: System) -> Flask:
@@ -36,7 +61,8 @@ def create_app(system: System) -> Flask:
     init_database(app, system.settings.database, system.bus)
     _init_pages(app)
     _init_identity(app, system)
-    init_student(app)
+    for page in (*_STUDENT, *_INSTRUCTOR, status):
+        app.register_blueprint(page.bp)
     return app
 
 

@@ -136,7 +136,7 @@ def _box(layout: Layout, course: MapCourse, place: _Place) -> Markup:
         )
         for i, line in enumerate(lines)
     ]
-    meta_line = wrap(course.meta, (layout.box_width - 2 * layout.pad) / 12)[0]
+    meta_line = _cut(course.meta, (layout.box_width - 2 * layout.pad) / 12)
     meta = Markup('<text class="meta" x="{}" y="{}">{}</text>').format(
         _n(inner), _n(y + 64), meta_line
     )

@@ -1,9 +1,9 @@
 """Shared pieces of the look as values: states, cells, seals, steps. Templates only draw them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from flask_babel import gettext, ngettext
 
@@ -78,6 +78,11 @@ def state_of(status: RunStatus | None) -> State:
 def seal_of(integrity: Integrity | None) -> State | None:
     """Return the seal to press beside a score."""
     return None if integrity is None else _SEALS[integrity]
+
+
+def reason_of(stored: Mapping[str, Any] | None) -> Sentence | None:
+    """Return a stored reason as a sentence."""
+    return None if stored is None else Sentence.from_json(dict(stored))
 
 
 def is_under_way(status: RunStatus) -> bool:

@@ -1,1 +1,1 @@
-"""Journey 2: see an offering's people and submissions, approve, collect; administer accounts."""
+"""Journey 2: who is in the offering, what came in, grading again."""

@@ -73,7 +73,9 @@ def show() -> Response:
     wish = Wish.from_request()
     database = session()
     page = make_catalogue(database, wish)
-    only_list = "HX-Request" in request.headers and "HX-History-Restore-Request" not in request.headers
+    only_list = (
+        "HX-Request" in request.headers and "HX-History-Restore-Request" not in request.headers
+    )
     template = "student/_results.html" if only_list else "student/catalogue.html"
     response = make_response(render_template(template, page=page))
     response.headers["Vary"] = "HX-Request"
@@ -162,9 +164,7 @@ def _has_words(course: Course, query: str) -> bool:
     return matches(query, catalogue.searched_texts(course))
 
 
-def _passes(
-    course: Course, wish: Wish, members: Mapping[str, set[str]], without: str = ""
-) -> bool:
+def _passes(course: Course, wish: Wish, members: Mapping[str, set[str]], without: str = "") -> bool:
     """Say whether the course passes the filters, one group of them left out if named."""
     in_programme = any(course.key in members.get(key, ()) for key in wish.programmes)
     return (
@@ -243,8 +243,10 @@ def mark_words(text: str, words: Iterable[str]) -> Markup:
     parts, position = [], 0
     for start, length in spans:
         if start >= position:
-            parts.append(Markup("{}<mark>{}</mark>").format(
-                text[position:start], text[start : start + length]
-            ))
+            parts.append(
+                Markup("{}<mark>{}</mark>").format(
+                    text[position:start], text[start : start + length]
+                )
+            )
             position = start + length
     return Markup("").join([*parts, Markup("{}").format(text[position:])])

@@ -52,7 +52,9 @@ def enrol(key: str) -> ResponseReturnValue:
         page = make_course(session(), course, refused={key: error.sentence}, code=code)
         return render_template("student/course.html", page=page), status_of(error)
     if state == EnrolmentState.PENDING:
-        flash(gettext("Your request went to the instructor. You see here when it is decided."), "wait")
+        flash(
+            gettext("Your request went to the instructor. You see here when it is decided."), "wait"
+        )
         return redirect(f"/courses/{offering.course.key}")
     flash(gettext("You are enrolled. Begin with the first unit."), "ok")
     return redirect(f"/offerings/{key}")
@@ -81,7 +83,9 @@ def make_course(
     actor = optional_actor()
     mine: dict[int, Enrolment] = {}
     if actor is not None:
-        mine = enrolment.find_enrolments(database, actor.person_id, [o.id for o in course.offerings])
+        mine = enrolment.find_enrolments(
+            database, actor.person_id, [o.id for o in course.offerings]
+        )
     taken = enrolment.count_active(database, [offering.id for offering in course.offerings])
     known = catalogue.list_titles(database, course.prerequisites)
     tasks = catalogue.list_newest_releases(database, course)

@@ -95,9 +95,7 @@ def _row(task: OfferedAssignment, standing: Standing | None) -> TodoRow:
     )
 
 
-def _now_block(
-    task: OfferedAssignment, standing: Mapping[int, Standing], at: datetime
-) -> NowBlock:
+def _now_block(task: OfferedAssignment, standing: Mapping[int, Standing], at: datetime) -> NowBlock:
     return NowBlock(
         task=_row(task, standing.get(task.id)),
         due=due_phrase(task.due_at, at),
@@ -152,7 +150,10 @@ def _next(one: CourseProgress) -> tuple[str, tuple[str, str] | None]:
     if following is None:
         left = len(one.offering.tasks) - one.tasks_done
         if left > 0:
-            return gettext("All units read; assignments are left"), (gettext("To the course"), one.href)
+            return gettext("All units read; assignments are left"), (
+                gettext("To the course"),
+                one.href,
+            )
         return gettext("All units read, everything handed in"), None
     number, unit = following
     href = f"{one.href}/units/{unit.key}"

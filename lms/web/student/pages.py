@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Literal
-
 from markupsafe import Markup
 
 from lms.foundation.bilingual import Bilingual
@@ -322,15 +320,15 @@ class UnitPage:
     title: Bilingual
     summary: Bilingual
     content: Markup
-    content_locale: str
+    href: str
     outline: tuple[Heading, ...]
     minutes: int
+    #: Both languages are shown.
     both: bool
     has_other_language: bool
-    file_name: str
     is_notebook: bool
-    before: tuple[str, Bilingual] | None
-    after: tuple[str, Bilingual] | None
+    before: tuple[str, str] | None
+    after: tuple[str, str] | None
     tasks: tuple[tuple[str, Bilingual], ...]
 
 
@@ -354,14 +352,15 @@ class TaskPage:
 
     offering_key: str
     course: Bilingual
-    key: str
     title: Bilingual
     summary: Bilingual
+    href: str
     due_at: datetime | None
     due: str
     left: TimeLeft | None
     is_overdue: bool
     is_released: bool
+    #: First digits of the release's digest.
     release: str
     points: float
     manual_points: float
@@ -372,8 +371,10 @@ class TaskPage:
     cells: Cells
     attempts: tuple[AttemptRow, ...]
     may_submit: bool
+    #: The offering itself has ended.
+    is_over: bool
     upload_limit: int
-    #: Why the notebook cannot be opened now; None when it can.
+    #: Why the notebook cannot be opened now; None when nobody has tried in vain.
     hub_trouble: Sentence | None
     errors: Mapping[str, Sentence]
 
@@ -399,14 +400,18 @@ class NotebookBlock:
     state: State
     reason: Sentence | None
     questions: tuple[QuestionRow, ...]
+    score: float
+    max_score: float
     feedback_href: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusBlock:
-    """student/_status.html: what changes while a submission is graded."""
+    """Where a submission stands; `stamp` changes whenever the page would."""
 
     href: str
+    page_href: str
+    stamp: str
     state: State
     under_way: bool
     hint: str
@@ -426,6 +431,7 @@ class ReceiptBlock:
     late: bool
     via: Sentence
     href: str
+    files_href: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -435,25 +441,31 @@ class SubmissionPage:
     id: int
     offering_key: str
     course: Bilingual
-    task_key: str
+    task_href: str
     title: Bilingual
+    #: The owner's name when somebody else looks; empty for the owner.
     student: str
     is_own: bool
+    may_regrade: bool
+    attempt: int
     attempts: tuple[AttemptRow, ...]
     status: StatusBlock
     receipt: ReceiptBlock
     score: float | None
     max_score: float | None
+    points: float
     cells: Cells | None
     seal: State | None
+    is_unverified: bool
     reason: Sentence | None
     due: str
+    due_at: datetime | None
     notebooks: tuple[NotebookBlock, ...]
-    run_seconds: float | None
-    run_number: int
-    is_unsafe: bool
     waits_for_person: bool
-    may_try_again: bool
+    #: The run ended without a grade.
+    is_failed: bool
+    #: It ran without a sandbox.
+    is_unsafe: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -462,11 +474,11 @@ class GradeRow:
 
     title: Bilingual
     href: str
-    due_at: datetime | None
+    due: str
     state: State
     late: bool
     score: float | None
-    max_score: float | None
+    points: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -478,10 +490,9 @@ class GradeBlock:
     href: str
     rows: tuple[GradeRow, ...]
     score: float
-    #: Points of what was graded so far.
-    max_score: float
     points: float
-    kind: Literal["", "none"] = ""
+    #: How many assignments have a score.
+    marked: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -77,7 +77,7 @@ def seats_words(offering: Offering | None, taken: int) -> str:
         return gettext("No limit")
     left = max(0, offering.capacity - taken)
     if left == 0:
-        return gettext("Full, %(num)s places", num=offering.capacity)
+        return ngettext("Full, %(num)s place", "Full, %(num)s places", offering.capacity)
     return ngettext(
         "%(num)s of %(total)s left", "%(num)s of %(total)s left", left, total=offering.capacity
     )

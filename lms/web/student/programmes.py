@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from lms.catalogue import service as catalogue
 from lms.catalogue.models import Course, Programme
+from lms.enrolment.rules import is_closed
 from lms.protocol.sentences import sentence
 from lms.web.access import optional_actor, public
 from lms.web.curriculum import CourseStatus, Drawing, MapCourse, draw_map
@@ -17,6 +18,7 @@ from lms.web.i18n import say
 from lms.web.parts import State
 from lms.web.student.pages import ProgrammeCourse, ProgrammePage
 from lms.web.student.progress import CourseProgress, course_progress
+from lms.web.system import now
 from lms.web.words import kind_word
 
 bp = Blueprint("programmes", __name__)
@@ -76,7 +78,8 @@ def _statuses(
             return "done"
         if course.key in progress:
             return "now"
-        return "open" if done.issuperset(course.prerequisites) and course.offerings else "shut"
+        runs = any(not is_closed(offering.ends_on, now()) for offering in course.offerings)
+        return "open" if runs and done.issuperset(course.prerequisites) else "shut"
 
     return {course.key: status(course) for term in terms for course in term}
 
@@ -95,7 +98,7 @@ def _meta(
         return gettext("Open to you")
     missing = next((key for key in course.prerequisites if key in courses), None)
     if missing is None:
-        return gettext("Dates not set")
+        return gettext("Not running now")
     return gettext("After %(course)s", course=say(courses[missing].title))
 
 

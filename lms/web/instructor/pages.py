@@ -1,0 +1,115 @@
+"""What each page of the instructor's journey draws: one frozen value a template."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from lms.foundation.bilingual import Bilingual
+from lms.protocol.sentences import Sentence
+from lms.web.parts import State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaughtOffering:
+    """One offering that the person looks after."""
+
+    key: str
+    course: Bilingual
+    term: Bilingual
+    students: int
+    pending: int
+    handed_in: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeachPage:
+    """instructor/teach.html."""
+
+    offerings: tuple[TaughtOffering, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RosterRow:
+    """One person in the offering."""
+
+    enrolment_id: int
+    name: str
+    username: str
+    role: Sentence
+    state: State
+    is_pending: bool
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskSummary:
+    """How far one assignment's submissions are."""
+
+    title: Bilingual
+    href: str
+    due: str
+    is_released: bool
+    handed_in: int
+    under_way: int
+    graded: int
+    for_person: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeachOfferingPage:
+    """instructor/offering.html."""
+
+    key: str
+    course: Bilingual
+    term: Bilingual
+    students: int
+    tasks: tuple[TaskSummary, ...]
+    pending: tuple[RosterRow, ...]
+    roster: tuple[RosterRow, ...]
+    may_decide: bool
+    code: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceivedRow:
+    """The newest attempt of one person."""
+
+    id: int
+    name: str
+    username: str
+    attempt: int
+    submitted_at: datetime
+    late: bool
+    state: State
+    score: float | None
+    max_score: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceivedPage:
+    """instructor/received.html: what came in for one assignment."""
+
+    offering_key: str
+    course: Bilingual
+    title: Bilingual
+    href: str
+    due: str
+    rows: tuple[ReceivedRow, ...]
+    students: int
+    may_regrade: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegradePage:
+    """instructor/regrade.html: asks before a submission is graded again."""
+
+    offering_key: str
+    submission_id: int
+    course: Bilingual
+    title: Bilingual
+    task_href: str
+    name: str
+    attempt: int
+    score: float | None
+    max_score: float | None
+    state: State

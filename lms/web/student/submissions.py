@@ -1,0 +1,155 @@
+"""One attempt: where it stands, score and cells, receipt, feedback."""
+
+from flask import Blueprint, Response, make_response, render_template, request
+from flask.typing import ResponseReturnValue
+from sqlalchemy.orm import Session
+
+from lms.catalogue import service as catalogue
+from lms.catalogue.models import OfferedAssignment
+from lms.exchange import service as exchange
+from lms.exchange.models import Submission
+from lms.grading import service as grading
+from lms.grading.models import Run
+from lms.identity.models import Person
+from lms.identity.scopes import Actor
+from lms.protocol.grading import Integrity, RunStatus
+from lms.web.access import current_actor, signed_in
+from lms.web.archives import zip_answer
+from lms.web.database import session
+from lms.web.dates import due_phrase
+from lms.web.parts import State, cells_of, is_under_way, reason_of, seal_of
+from lms.web.student.assignments import attempt_rows
+from lms.web.student.pages import ReceiptBlock, SubmissionPage
+from lms.web.student.results import notebook_blocks, status_block
+from lms.web.student.tasks import task_href
+from lms.web.system import blobs
+from lms.web.words import via_word
+
+bp = Blueprint("submissions", __name__)
+
+#: Feedback holds what a student's code printed: it must not run, load or reach anything.
+FEEDBACK_POLICY = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+_GRADED = frozenset({RunStatus.GRADED, RunStatus.NEEDS_MANUAL})
+
+
+@bp.get("/submissions/<int:submission_id>")
+@signed_in
+def show(submission_id: int) -> ResponseReturnValue:
+    """Show an attempt to its owner or to who may read the offering's submissions."""
+    page = make_submission(session(), submission_id, current_actor())
+    return render_template("student/submission.html", page=page)
+
+
+@bp.get("/submissions/<int:submission_id>/status")
+@signed_in
+def status(submission_id: int) -> ResponseReturnValue:
+    """Answer the page's polling: the result as it is now, or 204 when nothing has changed."""
+    page = make_submission(session(), submission_id, current_actor())
+    if request.args.get("seen") == page.status.stamp:
+        return Response(status=204)
+    response = make_response(render_template("student/_result.html", page=page, is_update=True))
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+@bp.get("/submissions/<int:submission_id>/feedback/<path:notebook>")
+@signed_in
+def feedback(submission_id: int, notebook: str) -> Response:
+    """Send the feedback page of one notebook as it is, shut in by its headers."""
+    submission, _task = exchange.get_submission(session(), submission_id, actor=current_actor())
+    run = grading.latest_run(session(), submission.id)
+    content = b"" if run is None else grading.find_feedback(session(), blobs(), run, notebook)
+    response = Response(content, content_type="text/html; charset=utf-8")
+    response.headers["Content-Security-Policy"] = FEEDBACK_POLICY
+    response.headers["X-Frame-Options"] = "SAMEORIGIN"
+    response.headers["Cache-Control"] = "private, no-store"
+    return response
+
+
+@bp.get("/submissions/<int:submission_id>/receipt.json")
+@signed_in
+def receipt(submission_id: int) -> Response:
+    """Send the receipt as a file to keep."""
+    database = session()
+    submission, task = exchange.get_submission(database, submission_id, actor=current_actor())
+    text = exchange.receipt_text(exchange.receipt_of(database, submission, task))
+    name = f"receipt-{task.assignment.key}-{submission.attempt}.json"
+    response = Response(text, content_type="application/json; charset=utf-8")
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response
+
+
+@bp.get("/submissions/<int:submission_id>/files")
+@signed_in
+def files(submission_id: int) -> Response:
+    """Send what was handed in as one archive."""
+    submission, task = exchange.get_submission(session(), submission_id, actor=current_actor())
+    name = f"{task.assignment.key}-{submission.person_id}-{submission.attempt}"
+    return zip_answer(exchange.read_submission(blobs(), submission), name)
+
+
+def make_submission(database: Session, submission_id: int, actor: Actor) -> SubmissionPage:
+    """Return the page of an attempt; raises SubmissionNotFoundError."""
+    submission, task = exchange.get_submission(database, submission_id, actor=actor)
+    task = catalogue.load_task(database, task.id)
+    attempts = exchange.list_submissions(database, task.id, submission.person_id)
+    runs = grading.runs_of(database, [one.id for one in attempts])
+    run = runs.get(submission.id)
+    if run is not None:
+        grading.load_results(database, run)
+    run_status = RunStatus.QUEUED if run is None else RunStatus(run.status)
+    finished = run is not None and not is_under_way(run_status)
+    is_own = submission.person_id == actor.person_id
+    may_regrade = actor.may("submission:regrade", task.offering_id)
+    return SubmissionPage(
+        id=submission.id,
+        offering_key=task.offering.key,
+        course=task.offering.course.title,
+        task_href=task_href(task),
+        title=task.assignment.title,
+        student="" if is_own else _student_name(database, submission),
+        is_own=is_own,
+        may_regrade=may_regrade,
+        attempt=submission.attempt,
+        attempts=attempt_rows(attempts, runs),
+        status=status_block(database, submission, run),
+        receipt=_receipt_block(submission, task),
+        score=run.score if run is not None and run_status in _GRADED else None,
+        max_score=run.max_score if run is not None and finished else None,
+        points=task.release.points if task.release else 0,
+        cells=cells_of(run) if run is not None and run.notebooks else None,
+        seal=_seal(run) if finished else None,
+        is_unverified=run is not None and run.integrity == Integrity.UNVERIFIED,
+        reason=None if run is None else reason_of(run.reason),
+        due=due_phrase(task.due_at, submission.submitted_at),
+        due_at=task.due_at,
+        notebooks=() if run is None or not finished else notebook_blocks(submission, run),
+        waits_for_person=run_status is RunStatus.NEEDS_MANUAL,
+        is_failed=finished and run_status not in _GRADED,
+        is_unsafe=run is not None and run.unsafe,
+    )
+
+
+def _seal(run: Run | None) -> State | None:
+    return seal_of(Integrity(run.integrity)) if run is not None and run.integrity else None
+
+
+def _student_name(database: Session, submission: Submission) -> str:
+    return database.get_one(Person, submission.person_id).display_name
+
+
+def _receipt_block(submission: Submission, task: OfferedAssignment) -> ReceiptBlock:
+    release = next(one for one in task.assignment.releases if one.id == submission.release_id)
+    entries = tuple((entry["path"], int(entry["bytes"])) for entry in submission.files)
+    return ReceiptBlock(
+        attempt=submission.attempt,
+        submitted_at=submission.submitted_at,
+        files=entries,
+        total_bytes=sum(count for _, count in entries),
+        digest=submission.digest,
+        release=f"{task.assignment.key} {release.number}",
+        late=submission.late,
+        via=via_word(submission.via),
+        href=f"/submissions/{submission.id}/receipt.json",
+        files_href=f"/submissions/{submission.id}/files",
+    )
