@@ -1,5 +1,6 @@
 """The whole application over an empty database, and people to sign in as."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +19,7 @@ from lms.foundation.db import transaction
 from lms.foundation.settings import Settings
 from lms.identity import passwords
 from lms.identity import service as identity
+from lms.identity.keys import load_web_keys
 from lms.identity.scopes import SYSTEM
 from lms.web.database import db
 from tests.fakes.browser import post
@@ -42,9 +44,18 @@ def ticking(monkeypatch: pytest.MonkeyPatch, now: datetime) -> Clock:
     return ticking
 
 
+@pytest.fixture(scope="session")
+def made_keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Keys made once: finding primes takes longer than a test."""
+    data_dir = tmp_path_factory.mktemp("keys")
+    load_web_keys(Settings(data_dir=data_dir))
+    return data_dir / "keys"
+
+
 @pytest.fixture
-def system(engine: Engine, tmp_path: Path) -> Iterator[System]:
+def system(engine: Engine, tmp_path: Path, made_keys: Path) -> Iterator[System]:
     """The system on the empty database."""
+    shutil.copytree(made_keys, tmp_path / "data" / "keys")
     settings = Settings(
         data_dir=tmp_path / "data",
         lms_port=8123,
@@ -104,11 +115,11 @@ def people(system: System, ticking: Clock) -> People:
     return People(system)
 
 
-SignIn = Callable[..., FlaskClient]
+SignInPage = Callable[..., FlaskClient]
 
 
 @pytest.fixture
-def sign_in(app: Flask) -> SignIn:
+def sign_in(app: Flask) -> SignInPage:
     """Open a new browser and sign in through the page."""
 
     def sign_in(username: str, password: str = PASSWORD) -> FlaskClient:

@@ -21,7 +21,7 @@ from tests.factories import make_offering
 from tests.fakes.browser import post
 from tests.fakes.clock import Clock
 from tests.fakes.oauth_client import CALLBACK, OAuthClient
-from tests.integration.identity.conftest import PASSWORD, People, SignIn
+from tests.integration.identity.conftest import PASSWORD, People, SignInPage
 
 SECRET = "the-hub-and-we-know-it"
 
@@ -34,7 +34,7 @@ def hub(app: Flask, system: System, ticking: Clock) -> OAuthClient:
 
 
 def test_one_sign_in_leads_to_the_claims_of_the_person(
-    hub: OAuthClient, people: People, sign_in: SignIn
+    hub: OAuthClient, people: People, sign_in: SignInPage
 ) -> None:
     number = people.add("minseo", name="김민서")
     tokens = hub.tokens(sign_in("minseo"))
@@ -69,7 +69,7 @@ def test_a_browser_without_sign_in_is_asked_first_and_comes_back(
 
 
 def test_the_identity_token_is_signed_with_the_published_key(
-    hub: OAuthClient, people: People, sign_in: SignIn
+    hub: OAuthClient, people: People, sign_in: SignInPage
 ) -> None:
     number = people.add("minseo")
     tokens = hub.tokens(sign_in("minseo"))
@@ -94,7 +94,7 @@ def test_discovery_names_what_is_there(hub: OAuthClient) -> None:
 
 
 def test_groups_are_current_at_each_question(
-    hub: OAuthClient, people: People, sign_in: SignIn, system: System, ticking: Clock
+    hub: OAuthClient, people: People, sign_in: SignInPage, system: System, ticking: Clock
 ) -> None:
     number = people.add("minseo", is_admin=True)
     tokens = hub.tokens(sign_in("minseo"))
@@ -132,7 +132,7 @@ def _groups(hub: OAuthClient, tokens: dict[str, str]) -> list[str]:
     ],
 )
 def test_a_request_without_pkce_s256_gets_no_code(
-    hub: OAuthClient, people: People, sign_in: SignIn, changes: dict[str, str | None]
+    hub: OAuthClient, people: People, sign_in: SignInPage, changes: dict[str, str | None]
 ) -> None:
     people.add("minseo")
     answer = hub.authorize(sign_in("minseo"), **changes)
@@ -154,7 +154,7 @@ def test_a_request_without_pkce_s256_gets_no_code(
     ],
 )
 def test_a_code_is_sent_to_no_other_address(
-    hub: OAuthClient, people: People, sign_in: SignIn, address: str | None
+    hub: OAuthClient, people: People, sign_in: SignInPage, address: str | None
 ) -> None:
     people.add("minseo")
     answer = hub.authorize(sign_in("minseo"), redirect_uri=address)
@@ -162,7 +162,9 @@ def test_a_code_is_sent_to_no_other_address(
     assert "Location" not in answer.headers
 
 
-def test_an_unknown_client_gets_no_code(hub: OAuthClient, people: People, sign_in: SignIn) -> None:
+def test_an_unknown_client_gets_no_code(
+    hub: OAuthClient, people: People, sign_in: SignInPage
+) -> None:
     people.add("minseo")
     answer = hub.authorize(sign_in("minseo"), client_id="stranger")
     assert answer.status_code == 400
@@ -179,7 +181,7 @@ def test_an_unknown_client_gets_no_code(hub: OAuthClient, people: People, sign_i
     ],
 )
 def test_a_code_is_worth_nothing_without_its_verifier_and_address(
-    hub: OAuthClient, people: People, sign_in: SignIn, changes: dict[str, str]
+    hub: OAuthClient, people: People, sign_in: SignInPage, changes: dict[str, str]
 ) -> None:
     people.add("minseo")
     answer = hub.exchange(hub.code(sign_in("minseo")), **changes)
@@ -188,7 +190,7 @@ def test_a_code_is_worth_nothing_without_its_verifier_and_address(
 
 
 def test_a_wrong_client_secret_gets_no_token(
-    hub: OAuthClient, people: People, sign_in: SignIn
+    hub: OAuthClient, people: People, sign_in: SignInPage
 ) -> None:
     people.add("minseo")
     code = hub.code(sign_in("minseo"))
@@ -199,7 +201,7 @@ def test_a_wrong_client_secret_gets_no_token(
 
 
 def test_the_secret_is_not_taken_from_the_form(
-    hub: OAuthClient, people: People, sign_in: SignIn
+    hub: OAuthClient, people: People, sign_in: SignInPage
 ) -> None:
     people.add("minseo")
     sent = {
@@ -214,7 +216,7 @@ def test_the_secret_is_not_taken_from_the_form(
 
 
 def test_using_a_code_twice_ends_what_the_first_use_gave(
-    hub: OAuthClient, people: People, sign_in: SignIn
+    hub: OAuthClient, people: People, sign_in: SignInPage
 ) -> None:
     people.add("minseo")
     code = hub.code(sign_in("minseo"))
@@ -227,7 +229,7 @@ def test_using_a_code_twice_ends_what_the_first_use_gave(
 
 
 def test_a_code_is_good_for_a_minute(
-    hub: OAuthClient, people: People, sign_in: SignIn, ticking: Clock
+    hub: OAuthClient, people: People, sign_in: SignInPage, ticking: Clock
 ) -> None:
     people.add("minseo")
     code = hub.code(sign_in("minseo"))
@@ -235,7 +237,7 @@ def test_a_code_is_good_for_a_minute(
     assert hub.exchange(code).status_code == 400
 
 
-def test_a_nonce_is_taken_once(hub: OAuthClient, people: People, sign_in: SignIn) -> None:
+def test_a_nonce_is_taken_once(hub: OAuthClient, people: People, sign_in: SignInPage) -> None:
     people.add("minseo")
     browser = sign_in("minseo")
     assert "code=" in hub.authorize(browser, nonce="once").location
@@ -243,7 +245,7 @@ def test_a_nonce_is_taken_once(hub: OAuthClient, people: People, sign_in: SignIn
 
 
 def test_refreshing_gives_a_new_pair_and_retires_the_old_one(
-    hub: OAuthClient, people: People, sign_in: SignIn, ticking: Clock
+    hub: OAuthClient, people: People, sign_in: SignInPage, ticking: Clock
 ) -> None:
     people.add("minseo")
     old = hub.tokens(sign_in("minseo"))
@@ -258,7 +260,7 @@ def test_refreshing_gives_a_new_pair_and_retires_the_old_one(
 
 
 def test_an_answer_that_was_lost_can_be_asked_for_again(
-    hub: OAuthClient, people: People, sign_in: SignIn, ticking: Clock
+    hub: OAuthClient, people: People, sign_in: SignInPage, ticking: Clock
 ) -> None:
     people.add("minseo")
     old = hub.tokens(sign_in("minseo"))
@@ -271,7 +273,7 @@ def test_an_answer_that_was_lost_can_be_asked_for_again(
 
 
 def test_an_old_refresh_token_that_comes_late_ends_the_grant(
-    hub: OAuthClient, people: People, sign_in: SignIn, ticking: Clock
+    hub: OAuthClient, people: People, sign_in: SignInPage, ticking: Clock
 ) -> None:
     people.add("minseo")
     old = hub.tokens(sign_in("minseo"))
@@ -284,7 +286,7 @@ def test_an_old_refresh_token_that_comes_late_ends_the_grant(
 
 
 def test_signing_out_ends_the_tokens_of_that_browser_alone(
-    hub: OAuthClient, people: People, sign_in: SignIn
+    hub: OAuthClient, people: People, sign_in: SignInPage
 ) -> None:
     people.add("minseo")
     here, there = sign_in("minseo"), sign_in("minseo")
@@ -296,7 +298,7 @@ def test_signing_out_ends_the_tokens_of_that_browser_alone(
 
 
 def test_disabling_a_person_ends_their_tokens_and_codes(
-    hub: OAuthClient, people: People, sign_in: SignIn, system: System, ticking: Clock
+    hub: OAuthClient, people: People, sign_in: SignInPage, system: System, ticking: Clock
 ) -> None:
     people.add("minseo")
     browser = sign_in("minseo")
@@ -313,7 +315,7 @@ def test_disabling_a_person_ends_their_tokens_and_codes(
 
 
 def test_giving_a_token_back_ends_the_grant(
-    hub: OAuthClient, people: People, sign_in: SignIn
+    hub: OAuthClient, people: People, sign_in: SignInPage
 ) -> None:
     people.add("minseo")
     tokens = hub.tokens(sign_in("minseo"))
@@ -326,7 +328,7 @@ def test_giving_a_token_back_ends_the_grant(
 
 
 def test_work_at_the_hub_keeps_the_sign_in_alive(
-    hub: OAuthClient, people: People, sign_in: SignIn, ticking: Clock
+    hub: OAuthClient, people: People, sign_in: SignInPage, ticking: Clock
 ) -> None:
     people.add("minseo")
     browser = sign_in("minseo")
@@ -343,7 +345,7 @@ def test_work_at_the_hub_keeps_the_sign_in_alive(
 
 
 def test_nothing_secret_is_stored_in_clear(
-    hub: OAuthClient, people: People, sign_in: SignIn, system: System
+    hub: OAuthClient, people: People, sign_in: SignInPage, system: System
 ) -> None:
     people.add("minseo")
     browser = sign_in("minseo")
@@ -363,7 +365,7 @@ def test_nothing_secret_is_stored_in_clear(
 
 
 def test_registering_the_hub_twice_takes_over_the_new_secret(
-    hub: OAuthClient, people: People, sign_in: SignIn, system: System, ticking: Clock
+    hub: OAuthClient, people: People, sign_in: SignInPage, system: System, ticking: Clock
 ) -> None:
     people.add("minseo")
     with transaction(system.sessions) as session:
