@@ -11,6 +11,7 @@ import requests
 from lms.foundation.resources import resource_dir
 from lms.foundation.settings import Settings, process_environment
 from lms.foundation.supervisor import Part
+from lms.outposts.broker.client import BrokerClient, BrokerUnavailableError
 from lms.outposts.broker.view import View, can_use_views
 
 #: What of our own environment the parts inherit; the rest stays here.
@@ -69,11 +70,10 @@ def _broker(settings: Settings, env: dict[str, str]) -> Part:
     path = settings.run_dir / "broker.sock"
 
     def ready() -> str | None:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
-            try:
-                client.connect(str(path))
-            except OSError as error:
-                return f"its socket does not answer: {error.strerror}"
+        try:
+            BrokerClient(path).probe()
+        except BrokerUnavailableError as error:
+            return str(error)
         return None
 
     argv = (sys.executable, "-m", "lms.cli", "broker")

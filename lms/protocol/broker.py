@@ -240,10 +240,10 @@ def _env(value: object) -> dict[str, str]:
 
 
 def _path(value: object) -> str:
-    path = _word(value)
+    path = _word(value).rstrip("/")
     if not path.startswith("/") or any(part in {".", ".."} for part in path.split("/")):
         raise ValueError("a path must be absolute and without . and ..")
-    return path.rstrip("/")
+    return path
 
 
 def _number(value: object) -> int:

@@ -7,6 +7,7 @@ import socket
 import time
 from typing import Any
 
+from lms.outposts.broker.address import socket_address
 from lms.outposts.broker.launcher import MESSAGE_BYTES
 from lms.protocol.broker import SandboxReport, ServerRequest, ServerState
 
@@ -59,7 +60,8 @@ class BrokerClient:
     def _ask(self, question: dict[str, object]) -> dict[str, Any]:
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as line:
             try:
-                line.connect(self._path)
+                with socket_address(self._path) as address:
+                    line.connect(address)
                 line.send(json.dumps(question).encode())
                 poll = select.poll()
                 poll.register(line, select.POLLIN)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from lms.outposts.broker import layout
+from lms.outposts.broker.address import socket_address
 from lms.outposts.broker.spec import Spec
 from lms.protocol.broker import KernelRequest, SandboxReport, Verdict
 
@@ -189,7 +190,8 @@ class BrokerLauncher:
         """Start the kernel of `request`; raises SandboxUnavailableError."""
         control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            control.connect(self._path)
+            with socket_address(self._path) as address:
+                control.connect(address)
             control.send(json.dumps({"launch": request.to_json()}).encode())
         except OSError as error:
             control.close()

@@ -110,6 +110,8 @@ def is_supported(machine: str) -> bool:
 
 def denied_numbers(machine: str) -> tuple[int, ...]:
     """Return the numbers of the denied calls on `machine`; raises ValueError on an unknown one."""
+    if not is_supported(machine):
+        raise ValueError(f"no system call table for {machine}")
     column = _MACHINES.index(machine)
     numbers = (pair[column] for pair in DENIED.values())
     return tuple(number for number in numbers if number is not None)
@@ -117,16 +119,17 @@ def denied_numbers(machine: str) -> tuple[int, ...]:
 
 def build_program(machine: str) -> bytes:
     """Return the filter for `machine` as classic BPF; raises ValueError on an unknown machine."""
+    denied = denied_numbers(machine)
     refuse = _ERRNO | errno.EPERM
     program: list[Instruction] = [
         (_LOAD, 0, 0, _ARCH_AT),
-        (_JEQ, 1, 0, _AUDIT_ARCH[machine] if is_supported(machine) else 0),
+        (_JEQ, 1, 0, _AUDIT_ARCH[machine]),
         (_RETURN, 0, 0, _KILL),
         (_LOAD, 0, 0, _NUMBER_AT),
     ]
     if machine == "x86_64":  # the x32 calls have other numbers under the same architecture
         program += [(_JGE, 0, 1, _X32), (_RETURN, 0, 0, refuse)]
-    for number in denied_numbers(machine):
+    for number in denied:
         program += [(_JEQ, 0, 1, number), (_RETURN, 0, 0, refuse)]
     # clone3 hides its flags behind a pointer; without it libc falls back to clone.
     program += [(_JEQ, 0, 1, _CLONE3), (_RETURN, 0, 0, _ERRNO | errno.ENOSYS)]

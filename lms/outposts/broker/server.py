@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lms.outposts.broker import cgroups
+from lms.outposts.broker.address import socket_address
 from lms.outposts.broker.launcher import MESSAGE_BYTES, kernel_spec, start_keeper
 from lms.outposts.broker.probe import probe
 from lms.outposts.broker.servers import ServerPlaces, ServerRefusedError, Servers
@@ -107,7 +108,8 @@ class Broker:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        listener.bind(str(path))
+        with socket_address(path) as address:
+            listener.bind(address)
         # Anyone may knock: who it is decides, by the kernel's word.
         path.chmod(0o666)
         listener.listen(64)

@@ -106,26 +106,52 @@ def exceeds(folder: int, *, bytes_allowed: int, entries_allowed: int) -> bool:
 def purge(folder: int, *, keep_uid: int) -> None:
     """Remove everything in `folder` (a descriptor) that `keep_uid` does not own.
 
-    Folders are emptied by moving their entries up, so that no nesting is too deep for us. Nothing
-    may be running that could write there.
+    Goes down and up by descriptors, so that no nesting is too deep for us. Nothing may be running
+    that could write there.
     """
-    moved = 0
-    waiting = [entry for entry in os.listdir(folder) if _owner(entry, folder) != keep_uid]
-    while waiting:
-        name = waiting.pop()
-        with contextlib.suppress(OSError):
-            if not _is_folder(name, folder):
-                os.unlink(name, dir_fd=folder)
+    here = os.dup(folder)
+    #: The folders still to be emptied at each level; we stand in the last one of the level above.
+    levels = [_unlink_files(here, keep_uid)]
+    while levels:
+        if levels[-1]:
+            inner = _open_folder(levels[-1][-1], here)
+            if inner is None:
+                levels[-1].pop()
                 continue
-            inner = os.open(name, os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
-            try:
-                for entry in os.listdir(inner):
-                    moved += 1
-                    os.rename(entry, f".purged-{moved}", src_dir_fd=inner, dst_dir_fd=folder)
-                    waiting.append(f".purged-{moved}")
-            finally:
-                os.close(inner)
-            os.rmdir(name, dir_fd=folder)
+            os.close(here)
+            here = inner
+            levels.append(_unlink_files(here, _NOBODY))
+            continue
+        levels.pop()
+        if levels:
+            above = os.open("..", os.O_DIRECTORY, dir_fd=here)
+            os.close(here)
+            here = above
+            with contextlib.suppress(OSError):
+                os.rmdir(levels[-1].pop(), dir_fd=here)
+    os.close(here)
+
+
+def _unlink_files(folder: int, keep_uid: int) -> list[str]:
+    """Remove what is no folder and return the folders."""
+    folders = []
+    for name in os.listdir(folder):
+        status = os.lstat(name, dir_fd=folder)
+        if status.st_uid == keep_uid:
+            continue
+        if stat.S_ISDIR(status.st_mode):
+            folders.append(name)
+        else:
+            with contextlib.suppress(OSError):
+                os.unlink(name, dir_fd=folder)
+    return folders
+
+
+def _open_folder(name: str, folder: int) -> int | None:
+    try:
+        return os.open(name, os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
+    except OSError:
+        return None
 
 
 def remove(path: str) -> None:
@@ -136,11 +162,3 @@ def remove(path: str) -> None:
     finally:
         os.close(folder)
     os.rmdir(path)
-
-
-def _owner(name: str, folder: int) -> int:
-    return os.lstat(name, dir_fd=folder).st_uid
-
-
-def _is_folder(name: str, folder: int) -> bool:
-    return stat.S_ISDIR(os.lstat(name, dir_fd=folder).st_mode)
