@@ -5,13 +5,13 @@ from flask.typing import ResponseReturnValue
 
 from lms.api.database import system
 from lms.bootstrap.health import is_well, report
-from lms.identity.access import public
+from lms.identity.access import machine
 
 bp = Blueprint("health", __name__)
 
 
 @bp.get("/healthz")
-@public
+@machine
 def healthz() -> ResponseReturnValue:
     """Answer 200 when all parts work, else 503; the parts and reasons are in the JSON."""
     parts = report(system())

@@ -33,7 +33,7 @@ SignInToken = NewType("SignInToken", str)
 #: A sign-in's `last_seen_at` is written at most this often: reading a page should not cost a write.
 TOUCH_EVERY = timedelta(minutes=5)
 
-_UID_TRIES = 5
+_UID_TRIES = 20
 
 
 # --- accounts ---
@@ -81,24 +81,29 @@ def add_person(  # noqa: PLR0913 - what an account is made of
 def _take_name(session: Session, username: str, *, now: datetime, uids: Uids) -> int:
     """Enter the name and the next OS user id into the ledger; return the id."""
     for _ in range(_UID_TRIES):
+        # Whoever adds people at the same moment waits here and then sees our row (PostgreSQL has
+        # many writers); the unique columns catch what slips through, and we look again.
+        newest = select(AccountName.os_uid).order_by(AccountName.os_uid.desc()).limit(1)
+        session.scalar(newest.with_for_update())
         if session.get(AccountName, username) or find_person(session, username):
             raise UsernameTakenError(username)
-        last = (
-            session.scalar(select(func.max(AccountName.os_uid))) or 0,
-            session.scalar(select(func.max(Person.os_uid))) or 0,
-        )
-        os_uid = max(uids.learner_first, *(uid + 1 for uid in last))
-        if os_uid >= uids.learner_end:
-            raise NoUidLeftError(uids.learner_first, uids.learner_end)
+        os_uid = _next_uid(session, uids)
         try:
             with session.begin_nested():
                 session.add(AccountName(username=username, os_uid=os_uid, given_at=now))
         except IntegrityError:
-            # Somebody else took the id or the name in the same moment (PostgreSQL has many
-            # writers); look again.
             continue
         return os_uid
     raise UsernameTakenError(username)
+
+
+def _next_uid(session: Session, uids: Uids) -> int:
+    given = session.scalar(select(func.max(AccountName.os_uid))) or 0
+    held = session.scalar(select(func.max(Person.os_uid))) or 0
+    os_uid = max(uids.learner_first, given + 1, held + 1)
+    if os_uid >= uids.learner_end:
+        raise NoUidLeftError(uids.learner_first, uids.learner_end)
+    return os_uid
 
 
 def find_person(session: Session, username: str) -> Person | None:

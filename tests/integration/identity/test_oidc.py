@@ -159,6 +159,7 @@ def test_a_code_is_sent_to_no_other_address(
     people.add("minseo")
     answer = hub.authorize(sign_in("minseo"), redirect_uri=address)
     assert answer.status_code == 400
+    assert "<main" in answer.text, "a person is looking at this"
     assert "Location" not in answer.headers
 
 
