@@ -8,10 +8,11 @@ from nbgrader.converters import Autograde
 from nbgrader.preprocessors import AssignLatePenalties, Execute, SaveAutoGrades
 from traitlets.config import Config
 
+from lms.outposts.runner.endings import Ending
 from lms.outposts.runner.execute import SandboxExecute
 from lms.outposts.runner.kernel import SandboxKernel
 from lms.outposts.runner.source import Settings
-from lms.protocol.grading import Limits, RunStatus
+from lms.protocol.grading import Limits
 from lms.protocol.sentences import Sentence, sentence
 
 
@@ -19,7 +20,7 @@ from lms.protocol.sentences import Sentence, sentence
 class Autograded:
     """How a run went that reached its end; its scores are in the gradebook."""
 
-    stopped: tuple[RunStatus, Sentence] | None
+    stopped: Ending | None
     refused: tuple[Sentence, ...]
 
 

@@ -6,20 +6,24 @@ limit, a cap on what the kernel may make us hold, and a reason for every way a r
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Mapping
 from typing import Any, cast
 
 from jupyter_client.manager import KernelManager
 from nbclient import NotebookClient
-from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from nbclient.exceptions import CellTimeoutError
 from nbformat import NotebookNode
 from nbgrader.preprocessors import Execute
 
-from lms.outposts.runner.errors import RunnerError, RunStoppedError
+from lms.outposts.broker.launcher import Verdict
+from lms.outposts.runner import endings
+from lms.outposts.runner.endings import Ending
+from lms.outposts.runner.errors import KernelStartError, RunnerError, RunStoppedError
 from lms.outposts.runner.kernel import SandboxKernel
 from lms.outposts.runner.outputs import OutputBudget
-from lms.protocol.grading import Limits, RunStatus
-from lms.protocol.sentences import Sentence, sentence
+from lms.protocol.grading import Limits
+from lms.protocol.sentences import sentence
 
 #: Fixed, not asked of the kernel: feedback picks its highlighter by it.
 _LANGUAGE_INFO = {
@@ -29,6 +33,7 @@ _LANGUAGE_INFO = {
     "pygments_lexer": "ipython3",
 }
 _ALIVE_SECONDS = 0.25
+_LOG = logging.getLogger("lms.runner")
 
 
 class SandboxExecute(Execute):
@@ -40,8 +45,9 @@ class SandboxExecute(Execute):
         self._limits = limits
         self._budget = OutputBudget(limits.output_bytes)
         self._wall_is_up = False
+        self._is_hushed = False
         #: Why the run is not a plain one although it went to its end: the first stopped cell.
-        self.stopped: tuple[RunStatus, Sentence] | None = None
+        self.stopped: Ending | None = None
 
     def preprocess(
         self,
@@ -59,10 +65,8 @@ class SandboxExecute(Execute):
             asyncio.run(self._execute_all(nb))
         except RunnerError:
             raise
-        except CellTimeoutError as error:
-            raise self._ended(self._unresponsive()) from error
         except Exception as error:  # a process edge: the kernel may send us anything at all
-            raise self._ended(self._crashed()) from error
+            raise RunStoppedError(*self._why(error)) from error
         return nb, resources
 
     async def _execute_all(self, nb: NotebookNode) -> None:
@@ -73,6 +77,7 @@ class SandboxExecute(Execute):
             await self.kc.ready()
             for index, cell in enumerate(nb.cells):
                 self._budget.next_cell()
+                self._is_hushed = False
                 await self.async_execute_cell(cell, index, store_history=True)
         finally:
             wall.cancel()
@@ -88,14 +93,7 @@ class SandboxExecute(Execute):
         timeout: int,  # noqa: ASYNC109 (nbclient's signature)
         cell: NotebookNode | None = None,
     ) -> dict[str, Any] | None:
-        self._note(
-            RunStatus.TIMED_OUT,
-            sentence(
-                "The cell %(cell)s took longer than %(seconds)s seconds and was stopped.",
-                cell=self._cell_name(cell),
-                seconds=timeout,
-            ),
-        )
+        self._note(endings.cell_too_slow(self._cell_name(cell), timeout))
         reply: dict[str, Any] | None = await super()._async_handle_timeout(timeout, cell)
         return reply
 
@@ -111,12 +109,10 @@ class SandboxExecute(Execute):
     ) -> NotebookNode | None:
         """Take one message of the kernel, within the budget."""
         admitted = self._budget.admit(msg, cell)
-        if self._budget.is_flooding:
-            self._note(RunStatus.CRASHED, self._flooded(cell))
+        if self._budget.is_flooding and not self._is_hushed:
+            self._is_hushed = True
+            self._note(endings.cell_too_loud(self._cell_name(cell), self._limits))
             self._kernel.interrupt()
-        if self._budget.is_drowning:
-            self._kernel.kill()
-            raise DeadKernelError("Kernel killed")
         if admitted is None:
             return None
         taken: NotebookNode | None = super().process_message(admitted, cell, cell_index)
@@ -127,9 +123,9 @@ class SandboxExecute(Execute):
     ) -> None:
         """Ignore widgets: nobody is there to use them, and their state is the kernel's to fill."""
 
-    def _note(self, status: RunStatus, reason: Sentence) -> None:
+    def _note(self, ending: Ending) -> None:
         if self.stopped is None:
-            self.stopped = (status, reason)
+            self.stopped = ending
 
     def _cell_name(self, cell: NotebookNode | None) -> str:
         if cell is None:
@@ -138,38 +134,21 @@ class SandboxExecute(Execute):
         named = nbgrader.get("grade_id")
         return str(named) if named else f"[{self.nb.cells.index(cell) + 1}]"
 
-    def _flooded(self, cell: NotebookNode) -> Sentence:
-        return sentence(
-            "The cell %(cell)s printed more than %(size)s MB and was stopped.",
-            cell=self._cell_name(cell),
-            size=self._limits.output_bytes >> 20,
-        )
-
-    def _ended(self, cause: tuple[RunStatus, Sentence]) -> RunStoppedError:
-        return RunStoppedError(*cause)
-
-    def _unresponsive(self) -> tuple[RunStatus, Sentence]:
-        if self._wall_is_up or not self._kernel.is_alive():
-            return self._crashed()
-        return self.stopped or (
-            RunStatus.TIMED_OUT,
-            sentence("A cell could not be stopped, so the notebook was ended."),
-        )
-
-    def _crashed(self) -> tuple[RunStatus, Sentence]:
+    def _why(self, error: Exception) -> Ending:
+        """Say why the run ended; raises KernelStartError when it was our doing."""
         if self._wall_is_up:
-            return RunStatus.TIMED_OUT, sentence(
-                "The notebook took longer than %(seconds)s seconds in all and was stopped.",
-                seconds=self._limits.wall_seconds,
-            )
-        self._kernel.kill()
+            return endings.notebook_too_slow(self._limits)
+        if self._kernel.is_drowned:
+            return endings.notebook_too_loud(self._limits)
+        if self._kernel.is_alive():
+            if isinstance(error, CellTimeoutError):
+                return self.stopped or endings.cell_unstoppable()
+            _LOG.warning("a kernel's messages could not be read: %.300r", error)
+            _LOG.debug("where it was noticed", exc_info=error)
+            return endings.unreadable()
         usage = self._kernel.usage()
-        if usage.oom_killed:
-            return RunStatus.OUT_OF_MEMORY, sentence(
-                "The notebook used more than %(size)s MB of memory and was stopped.",
-                size=self._limits.memory_bytes >> 20,
-            )
-        return self.stopped or (
-            RunStatus.CRASHED,
-            sentence("The kernel died while the notebook ran."),
-        )
+        if usage.verdict is Verdict.ABANDONED:
+            raise KernelStartError(
+                sentence("The sandbox was taken away while the notebook ran."),
+            ) from error
+        return endings.kernel_ended(usage, self._limits)

@@ -24,6 +24,8 @@ class SubmittedFiles:
 
     notebooks: Mapping[str, bytes] = field(default_factory=dict)
     refused: Mapping[str, Sentence] = field(default_factory=dict)
+    #: Python files handed in: none is ever imported, and whoever relied on that should know.
+    modules: tuple[str, ...] = ()
 
 
 def is_ignored(name: str) -> bool:
@@ -94,24 +96,26 @@ def read_submission(submission: Mapping[str, bytes] | Path) -> SubmittedFiles:
             refused[name] = too_large()
         else:
             notebooks[name] = bytes(content)
-    return SubmittedFiles(notebooks=notebooks, refused=refused)
+    modules = tuple(path for path in sorted(submission) if path.endswith(".py"))
+    return SubmittedFiles(notebooks=notebooks, refused=refused, modules=modules)
 
 
 def _read_folder(folder: Path) -> SubmittedFiles:
     notebooks: dict[str, bytes] = {}
     refused: dict[str, Sentence] = {}
     try:
-        entries = sorted(e.name for e in folder.iterdir() if e.name.endswith(SUFFIX))
+        names = sorted(entry.name for entry in folder.iterdir())
     except OSError:
         return SubmittedFiles()
-    for entry in entries[:_COUNT]:
+    for entry in [name for name in names if name.endswith(SUFFIX)][:_COUNT]:
         name = notebook_name(entry)
         content = _read_regular(folder / entry)
         if isinstance(content, Sentence):
             refused[name] = content
         else:
             notebooks[name] = content
-    return SubmittedFiles(notebooks=notebooks, refused=refused)
+    modules = tuple(name for name in names if name.endswith(".py"))
+    return SubmittedFiles(notebooks=notebooks, refused=refused, modules=modules)
 
 
 def _read_regular(path: Path) -> bytes | Sentence:
@@ -120,10 +124,11 @@ def _read_regular(path: Path) -> bytes | Sentence:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return not_regular()
+    facts = os.fstat(descriptor)
+    if not stat.S_ISREG(facts.st_mode):
+        os.close(descriptor)
+        return not_regular()
     with os.fdopen(descriptor, "rb") as file:
-        facts = os.fstat(descriptor)
-        if not stat.S_ISREG(facts.st_mode):
-            return not_regular()
         if facts.st_size > NOTEBOOK_BYTES:
             return too_large()
         content = file.read(NOTEBOOK_BYTES + 1)

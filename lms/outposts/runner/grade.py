@@ -19,7 +19,7 @@ from lms.outposts.broker.launcher import KernelLauncher
 from lms.outposts.runner.errors import RunStoppedError, SubmissionError
 from lms.outposts.runner.files import SubmittedFiles, read_submission
 from lms.outposts.runner.gradebook import STUDENT, MemoryGradebook
-from lms.outposts.runner.merge import Merged, merge
+from lms.outposts.runner.merge import merge
 from lms.outposts.runner.notebooks import read_submitted
 from lms.outposts.runner.release import (
     BuiltRelease,
@@ -127,7 +127,16 @@ def _grade_notebook(run: _Run, files: SubmittedFiles, facts: NotebookFacts) -> N
         merged = merge(run.release.released[name], read_submitted(files.notebooks[name]))
     except SubmissionError as error:
         return _not_run(run, name, RunStatus.REJECTED, error.sentence)
-    return _run_notebook(run, name, merged)
+    remarks = (*merged.remarks, *_unused_modules(run.release, files))
+    return _run_notebook(run, name, merged.notebook, remarks)
+
+
+def _unused_modules(release: BuiltRelease, files: SubmittedFiles) -> list[Sentence]:
+    """Say which of the student's own Python files was left out; fetched ones are the release's."""
+    own = [path for path in files.modules if path not in release.student_files]
+    return [
+        sentence("%(file)s was not used: only notebooks are graded.", file=path) for path in own[:1]
+    ]
 
 
 def _missing(run: _Run, files: SubmittedFiles, name: str) -> NotebookOutcome:
@@ -153,12 +162,13 @@ def _not_run(run: _Run, name: str, status: RunStatus, reason: Sentence) -> Noteb
     return NotebookOutcome(result=_result(run, name, status, reason))
 
 
-def _run_notebook(run: _Run, name: str, merged: Merged) -> NotebookOutcome:
+def _run_notebook(
+    run: _Run, name: str, notebook: NotebookNode, remarks: tuple[Sentence, ...]
+) -> NotebookOutcome:
     from lms.outposts.runner.autograde import autograde
 
-    notebook = merged.notebook
     resources = run.gradebook.resources(run.release.name, name)
-    status, reason = RunStatus.GRADED, next(iter(merged.remarks), None)
+    status, reason = RunStatus.GRADED, next(iter(remarks), None)
     try:
         settings = settings_of(run.release.instructor_files)
         graded = autograde(notebook, resources, _kernel(run), run.limits, settings)

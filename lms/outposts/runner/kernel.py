@@ -1,10 +1,12 @@
 """One sandboxed kernel for one notebook: its folders, its connection and its client."""
 
 import asyncio
+import contextlib
 import json
 import secrets
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -20,10 +22,12 @@ from jupyter_client.asynchronous.client import AsyncKernelClient
 
 from lms.outposts.broker.launcher import KernelLauncher, KernelProcess, KernelRequest, Usage
 from lms.outposts.runner.errors import KernelStartError
+from lms.outposts.runner.outputs import DROWN_FACTOR
+from lms.outposts.runner.relay import Relay
 from lms.protocol.grading import Limits
 from lms.protocol.sentences import sentence
 
-_CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
+_PORTS = {"shell_port": 1, "iopub_port": 2, "stdin_port": 3, "control_port": 4, "hb_port": 5}
 _START_SECONDS = 60.0
 #: Messages waiting in our memory per channel; more wait in the kernel, whose memory is limited.
 _QUEUED_MESSAGES = 64
@@ -46,6 +50,7 @@ class SandboxKernel:
         self._seed = seed
         self._root = Path()
         self._process: KernelProcess | None = None
+        self._relay: Relay | None = None
 
     def __enter__(self) -> Self:
         # The outer folder is ours alone; the kernel, whoever it runs as, writes in the inner one.
@@ -53,7 +58,7 @@ class SandboxKernel:
         try:
             self._launch()
         except BaseException:
-            shutil.rmtree(self._root, ignore_errors=True)
+            _remove(self._root)
             raise
         return self
 
@@ -64,22 +69,24 @@ class SandboxKernel:
         trace: TracebackType | None,
     ) -> None:
         self.kill()
-        shutil.rmtree(self._root, ignore_errors=True)
+        if self._relay is not None:
+            self._relay.stop()
+        _remove(self._root)
 
     def _launch(self) -> None:
         connection = self._root / "k"
         connection.mkdir()
         connection.chmod(0o777)
-        self._info = {
+        info = {
             "ip": str(connection / "s"),
             "transport": "ipc",
             "key": secrets.token_hex(16),
             "signature_scheme": "hmac-sha256",
             "kernel_name": "python3",
-            **{f"{channel}_port": number for number, channel in enumerate(_CHANNELS, start=1)},
+            **_PORTS,
         }
         file = connection / "kernel.json"
-        file.write_text(json.dumps(self._info))
+        file.write_text(json.dumps(info))
         file.chmod(0o644)
         files = self._root / "f"
         _write_files(files, self._files)
@@ -92,6 +99,17 @@ class SandboxKernel:
                 limits=self._limits,
             )
         )
+        ours = self._root / "c"
+        ours.mkdir(mode=0o700)
+        self._info = {**info, "ip": str(ours / "s")}
+        self._relay = Relay(
+            ours,
+            connection,
+            _PORTS.values(),
+            DROWN_FACTOR * self._limits.output_bytes,
+            self._process.kill,
+        )
+        self._relay.start()
 
     @property
     def process(self) -> KernelProcess:
@@ -117,7 +135,14 @@ class SandboxKernel:
         """End the kernel and all its children."""
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
-            self._process.wait(10)
+            # The launcher ends the whole sandbox; if that takes long we need not wait for it.
+            with contextlib.suppress(TimeoutError):
+                self._process.wait(10)
+
+    @property
+    def is_drowned(self) -> bool:
+        """The kernel sent far more than anybody reads and was ended for it."""
+        return self._relay is not None and self._relay.is_exceeded
 
     def usage(self) -> Usage:
         """Return what the kernel used, and which limit ended it if one did."""
@@ -128,7 +153,6 @@ class SandboxKernel:
         context = zmq.asyncio.Context()
         context.linger = 0
         context.rcvhwm = _QUEUED_MESSAGES
-        context.maxmsgsize = self._limits.output_bytes + (1 << 20)
         client = SandboxClient(context=context, **self._client_info())
         client.kernel = self
         return client
@@ -228,6 +252,14 @@ def _environment(seed: int, limits: Limits) -> dict[str, str]:
         "NBGRADER_EXECUTION": "autograde",
         **threads,
     }
+
+
+def _remove(folder: Path) -> None:
+    """Remove a run's folder; a kernel may have nested folders deeper than Python recurses."""
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+    except RecursionError:
+        subprocess.run(["/bin/rm", "-rf", "--", str(folder)], check=False)
 
 
 def _write_files(folder: Path, files: Mapping[str, bytes]) -> None:

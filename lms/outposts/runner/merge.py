@@ -122,6 +122,13 @@ def _remarks(
             "The cell %(cell)s was missing from the notebook; it was put back as released.",
             cell=missing[0],
         )
+    for cell in submitted:
+        if cell.is_tagged and cell.grade_id in last:
+            yield sentence(
+                "The tags on the cell %(cell)s were ignored.",
+                cell=str(cell.grade_id),
+            )
+            break
     for index, cell in enumerate(submitted):
         if cell.grade_id in last and last[cell.grade_id] != index:
             yield sentence(

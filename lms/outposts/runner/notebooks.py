@@ -38,6 +38,8 @@ class SubmittedCell:
     cell_type: str
     source: str
     grade_id: str | None = None
+    #: It carries a tag that would change how it is run, had we taken it.
+    is_tagged: bool = False
 
 
 def read_submitted(content: bytes) -> tuple[SubmittedCell, ...]:
@@ -148,7 +150,12 @@ def _submitted_cell(cell: object) -> SubmittedCell:
         cell_type=cell_type if cell_type in _CELL_TYPES else "raw",
         source=_text(cell.get("source", "")),
         grade_id=grade_id if isinstance(grade_id, str) and grade_id else None,
+        is_tagged=_has_running_tag(metadata.get("tags") if isinstance(metadata, dict) else None),
     )
+
+
+def _has_running_tag(tags: object) -> bool:
+    return isinstance(tags, list) and ("skip-execution" in tags or "raises-exception" in tags)
 
 
 def _text(source: object) -> str:

@@ -10,7 +10,8 @@ from typing import Any
 from nbformat import NotebookNode
 
 _FLOOD_FACTOR = 4
-_DROWN_FACTOR = 20
+#: Beyond this many times the budget, counted in bytes on the wire, the kernel is ended.
+DROWN_FACTOR = 10
 _CUT = 2_000
 _LINES = 200
 _TYPES = frozenset({"stream", "display_data", "update_display_data", "execute_result", "error"})
@@ -31,11 +32,6 @@ class OutputBudget:
         """The running cell alone has sent several times the budget: interrupt it."""
         return self._cell_bytes > _FLOOD_FACTOR * self._kept_bytes
 
-    @property
-    def is_drowning(self) -> bool:
-        """No interrupt helped: end the kernel."""
-        return self._seen_bytes > _DROWN_FACTOR * self._kept_bytes
-
     def next_cell(self) -> None:
         """Start counting for another cell."""
         self._cell_bytes = 0
@@ -44,8 +40,11 @@ class OutputBudget:
     def admit(self, message: dict[str, Any], cell: NotebookNode) -> dict[str, Any] | None:
         """Return the message to process, well-formed and cut if need be, or None to drop it."""
         kind = message["msg_type"]
+        if kind == "execute_input":
+            count = _count(message["content"].get("execution_count"))
+            return {**message, "content": {"execution_count": count}}
         if kind not in _TYPES:
-            return message if kind in {"status", "execute_input", "clear_output"} else None
+            return message if kind in {"status", "clear_output"} else None
         content = _well_formed(kind, message.get("content"))
         if content is None:
             return None
@@ -111,7 +110,6 @@ def _display(content: dict[str, Any]) -> dict[str, Any]:
     data = content.get("data")
     metadata = content.get("metadata")
     transient = content.get("transient")
-    count = content.get("execution_count")
     shown: dict[str, Any] = {
         "data": {
             mime: value if _is_json(mime) else _string(value)
@@ -121,8 +119,12 @@ def _display(content: dict[str, Any]) -> dict[str, Any]:
         "transient": transient if isinstance(transient, dict) else {},
     }
     if "execution_count" in content:
-        shown["execution_count"] = count if isinstance(count, int) and count >= 0 else None
+        shown["execution_count"] = _count(content["execution_count"])
     return shown
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) and 0 <= value < 1 << 31 else None
 
 
 def _is_json(mime: str) -> bool:
