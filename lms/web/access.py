@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from lms.enrolment.service import actor_for
 from lms.foundation import clock
-from lms.foundation.errors import ForbiddenError, InvalidError
+from lms.foundation.errors import ForbiddenError, InvalidError, UnavailableError
 from lms.foundation.settings import Settings
 from lms.identity import keys
 from lms.identity import service as identity
@@ -175,7 +175,13 @@ def _look_up() -> Visitor | None:
     if not isinstance(token, str):
         return None
     now, database = clock.now(), database_session()
-    found = identity.find_sign_in(database, token, now=now)
+    try:
+        found = identity.find_sign_in(database, token, now=now)
+    except SQLAlchemyError:
+        # Pages for everybody, and the page that tells of this, still have to come.
+        current_app.logger.exception("sign-ins cannot be read")
+        g.lms_sign_ins_unread = True
+        return None
     if found is None:
         return None
     sign_in, person = found
@@ -222,6 +228,8 @@ def _guard_page(access: Access) -> ResponseReturnValue | None:
     if person is not None:
         g.locale = person.locale
     elif access.audience is not Audience.PUBLIC:
+        if "lms_sign_ins_unread" in g:
+            raise UnavailableError(sentence("The database does not answer."))
         return _ask_to_sign_in()
     if access.audience is not Audience.PUBLIC:
         _check_access(access, current_actor())

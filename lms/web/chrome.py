@@ -1,21 +1,24 @@
 """What frames every page: navigation, language switch, account menu, messages, static files."""
 
 import hashlib
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import cast
 from urllib.parse import urlsplit
 
 from flask import Flask, get_flashed_messages, request
-from flask_babel import gettext
 from flask_wtf.csrf import generate_csrf
 from markupsafe import Markup
 
 from lms.identity.scopes import Actor
 from lms.web.access import optional_actor, optional_person
-from lms.web.i18n import LANGUAGES, current_locale
+from lms.web.i18n import LANGUAGES, current_locale, gettext
 
 STATIC_DIR = Path(__file__).parent / "static"
+#: Family name of one syllable, given name of two.
+_KOREAN_NAME = re.compile(r"[가-힣]{3}")
 _TONES = {"ok", "wait", "bad", "live"}
 #: In the language that the switch leads to, since only its reader needs the words.
 _SWITCH_WORDS = {"ko": "이 페이지를 한국어로 보기", "en": "Read this page in English"}
@@ -91,21 +94,30 @@ def make_chrome() -> Chrome:
         other_language=LANGUAGES["en" if other == "en" else "ko"],
         switch_words=_SWITCH_WORDS[other],
         here=page_path(),
-        flashes=tuple(
-            Message(text, category if category in _TONES else "")
-            for category, text in get_flashed_messages(with_categories=True)
-        ),
+        flashes=_messages(),
     )
+
+
+def _messages() -> tuple[Message, ...]:
+    # The type says str for what comes in pairs once categories are asked for.
+    pairs = cast("list[tuple[str, str]]", get_flashed_messages(with_categories=True))
+    return tuple(Message(text, kind if kind in _TONES else "") for kind, text in pairs)
 
 
 def page_path() -> str:
     """Return the path of the page in front of the person; for a form's answer, the form's page."""
     if request.method == "GET" and "HX-Request" not in request.headers:
         return request.full_path.rstrip("?")
+    return page_before()
+
+
+def page_before() -> str:
+    """Return the path of the page that led here, "/" when it is not known or not ours."""
     came_from = urlsplit(request.headers.get("HX-Current-URL") or request.referrer or "")
-    if came_from.netloc != request.host:
+    path = came_from.path + (f"?{came_from.query}" if came_from.query else "")
+    if came_from.netloc != request.host or not path or path == request.full_path.rstrip("?"):
         return "/"
-    return came_from.path + (f"?{came_from.query}" if came_from.query else "")
+    return path
 
 
 def initials(name: str) -> str:
@@ -114,14 +126,14 @@ def initials(name: str) -> str:
     if not words:
         return "·"
     if not words[0][0].isascii():
-        return words[-1][-1] if len(words) == 1 and len(words[0]) == 2 else given_name(name)[:1]
+        return given_name(name)[:1]
     return "".join(word[0] for word in words[:2]).upper()
 
 
 def given_name(name: str) -> str:
     """Return the part of the name to greet with: without a Korean family name of one syllable."""
     words = name.split()
-    if len(words) == 1 and not name[0].isascii() and 3 <= len(name) <= 4:
+    if len(words) == 1 and _KOREAN_NAME.fullmatch(name):
         return name[1:]
     if words and not words[0][0].isascii():
         return words[-1]

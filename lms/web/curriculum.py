@@ -1,4 +1,4 @@
-"""The curriculum map: one drawing function for two layouts, terms across on wide and down on phones.
+"""The curriculum map: one function for two layouts, terms across on wide and down on phones.
 
 Geometry is done in (along, across): `along` runs with the terms, `across` with the courses of one
 term; only `_xy` knows which of them is x.
@@ -58,6 +58,8 @@ class _Place:
 WIDE = 1143.0
 NARROW = 361.0
 _RADIUS = 6.0
+#: Lines that a course's name may take.
+MAX_LINES = 2
 
 
 def draw_map(
@@ -224,9 +226,11 @@ def _route(
     elif not any((t, source.slot) in taken for t in between):
         turns = [(late, here), (late, there)]
     else:
-        lane = here + (layout.slot_pitch - box_across) / 2 + box_across / 2
+        lane = here + layout.slot_pitch / 2
         turns = [(early, here), (early, lane), (late, lane), (late, there)]
-    return [(start, here), *([] if here == there and len(turns) == 2 else turns), (end, there)]
+    corners = [(start, here), *turns, (end, there)]
+    is_straight = all(across == here for _, across in corners)
+    return [corners[0], corners[-1]] if is_straight else corners
 
 
 def _line(layout: Layout, points: Sequence[tuple[float, float]], kind: str) -> Markup:
@@ -259,7 +263,7 @@ def _xy(layout: Layout, point: tuple[float, float]) -> tuple[float, float]:
 
 
 def wrap(text: str, room_em: float) -> list[str]:
-    """Return `text` on at most two lines of `room_em` widths of the letter M, cut with an ellipsis."""
+    """Return `text` on at most MAX_LINES lines of `room_em` ems, cut with an ellipsis."""
     lines: list[str] = []
     line = ""
     for word in text.split():
@@ -270,7 +274,7 @@ def wrap(text: str, room_em: float) -> list[str]:
         else:
             line = longer
     lines.append(line)
-    if len(lines) > 2:
+    if len(lines) > MAX_LINES:
         lines = [lines[0], " ".join(lines[1:])]
     return [_cut(one, room_em) for one in lines]
 

@@ -7,9 +7,8 @@ from zoneinfo import ZoneInfo
 from babel.dates import format_date as babel_date
 from babel.dates import format_time as babel_time
 from flask import Flask
-from flask_babel import gettext, ngettext
 
-from lms.web.i18n import current_locale
+from lms.web.i18n import current_locale, gettext, ngettext
 
 #: Where people read the clock, unless they say otherwise.
 ZONE = ZoneInfo("Asia/Seoul")
@@ -19,6 +18,9 @@ _DAY_YEAR = {"ko": "y년 M월 d일", "en": "d MMMM y"}
 _SHORT_DAY = {"ko": "M월 d일", "en": "d MMM"}
 _WEEKDAY = {"ko": "EEEE", "en": "EEE"}
 _MONTH_WEEKDAY = {"ko": "M월 EEEE", "en": "EEE, MMM"}
+#: From here on a larger unit reads better, and a decimal says nothing.
+_NEXT_UNIT, _ONE_DIGIT = 1000, 10
+_MINUTE, _HOUR, _WEEK_DAYS = 60, 60, 7
 _WEEKDAY_SHORT = {"ko": "EEE", "en": "EEE"}
 
 
@@ -114,22 +116,23 @@ def size(count: int) -> str:
     """Return a number of bytes in the largest fitting unit."""
     amount, unit = float(count), "B"
     for larger in ("KB", "MB", "GB"):
-        if amount < 1000:
+        if amount < _NEXT_UNIT:
             break
         amount, unit = amount / 1024, larger
-    return f"{amount:.0f} {unit}" if amount >= 10 or unit == "B" else f"{amount:.1f} {unit}"
+    digits = 0 if amount >= _ONE_DIGIT or amount.is_integer() else 1
+    return f"{amount:.{digits}f} {unit}"
 
 
 def seconds(value: float) -> str:
     """Return a short span of time, such as a run's."""
-    if value < 60:
+    if value < _MINUTE:
         return gettext("%(n)s s", n=f"{value:.1f}")
     return gettext("%(m)s min %(s)s s", m=int(value // 60), s=int(value % 60))
 
 
 def minutes(value: int) -> str:
     """Return a span given in minutes, in hours where that reads better."""
-    if value < 60:
+    if value < _HOUR:
         return gettext("%(n)s min", n=value)
     hours, rest = divmod(value, 60)
     if not rest:
@@ -155,7 +158,7 @@ def time_left(due_at: datetime, now: datetime) -> TimeLeft | None:
     days, hours, mins = whole_minutes // 1440, whole_minutes // 60 % 24, whole_minutes % 60
     day_part = (days, ngettext("day", "days", days))
     hour_part = (hours, gettext("h"))
-    if days >= 7:
+    if days >= _WEEK_DAYS:
         parts: tuple[tuple[int, str], ...] = (day_part,)
     elif days:
         parts = (day_part, hour_part)

@@ -3,9 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from flask import Flask, jsonify, make_response, render_template, request
+from flask import Flask, current_app, jsonify, make_response, render_template, request
 from flask.typing import ResponseReturnValue
-from flask_babel import gettext
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
@@ -17,9 +16,9 @@ from lms.foundation.errors import (
     NotFoundError,
     UnavailableError,
 )
-from lms.web.chrome import page_path
+from lms.web.chrome import page_before, page_path
 from lms.web.dates import size
-from lms.web.i18n import say
+from lms.web.i18n import gettext, say
 
 #: Kind of error -> HTTP status. The only place that knows both.
 STATUSES: dict[type[LmsError], int] = {
@@ -29,6 +28,8 @@ STATUSES: dict[type[LmsError], int] = {
     InvalidError: 400,
     UnavailableError: 503,
 }
+#: Statuses from here on are errors, and from there on ours.
+_FIRST_ERROR, _OUR_FAULT = 400, 500
 #: How much of a body that is too large is read and thrown away before answering: a browser that
 #: is still sending shows "connection reset" instead of the page.
 _DRAIN_BYTES = 1 << 30
@@ -62,7 +63,9 @@ def status_of(error: LmsError) -> int:
 
 
 def wants_json() -> bool:
-    """Say whether the asker is a program."""
+    """Say whether the asker is a program; /oauth/authorize is where browsers come by."""
+    if request.path == "/oauth/authorize":
+        return False
     return request.path.startswith(("/api/", "/oauth/", "/.well-known/", "/healthz"))
 
 
@@ -90,14 +93,12 @@ def _answer_csrf(_error: CSRFError) -> ResponseReturnValue:
                 "Nothing was changed or submitted; what you submitted before is safe. "
                 "A file has to be chosen again."
             ),
-            ways=((gettext("Back to the page, fresh"), page_path()), _home()),
+            ways=((gettext("Back to the page, fresh"), page_before()), _home()),
         )
     )
 
 
 def _answer_too_large(_error: RequestEntityTooLarge) -> ResponseReturnValue:
-    from flask import current_app
-
     _drain()
     limit = size(current_app.config["MAX_CONTENT_LENGTH"])
     return show_error(
@@ -110,13 +111,13 @@ def _answer_too_large(_error: RequestEntityTooLarge) -> ResponseReturnValue:
                 "almost always full of outputs: in JupyterLab choose Kernel, then Restart Kernel "
                 "and Clear Outputs of All Cells, save, and submit again."
             ),
-            ways=((gettext("Back to the assignment"), page_path()), _home()),
+            ways=((gettext("Back to the assignment"), page_before()), _home()),
         )
     )
 
 
 def _answer_http(error: HTTPException) -> ResponseReturnValue:
-    if error.response is not None or error.code is None or error.code < 400:
+    if error.response is not None or error.code is None or error.code < _FIRST_ERROR:
         return error
     if wants_json():
         return show_error(_page(error.code, error.description or error.name))
@@ -129,11 +130,7 @@ def _answer_http(error: HTTPException) -> ResponseReturnValue:
 
 
 def _answer_crash(error: Exception) -> ResponseReturnValue:
-    from flask import current_app
-
-    if current_app.testing and current_app.config.get("RAISE_ERRORS"):
-        raise error
-    current_app.logger.exception("request failed: %s %s", request.method, request.path)
+    current_app.logger.error("request failed: %s %s", request.method, request.path, exc_info=error)
     return show_error(_page(500, ""))
 
 
@@ -153,7 +150,7 @@ def _courses() -> tuple[str, str]:
 
 
 def _page(status: int, happened: str) -> ErrorPage:
-    make = _PAGES.get(status, _PAGES[400] if status < 500 else _PAGES[500])
+    make = _PAGES.get(status, _PAGES[500] if status >= _OUR_FAULT else _PAGES[400])
     return make(status, happened)
 
 
@@ -174,7 +171,7 @@ def _forbidden(status: int, happened: str) -> ErrorPage:
         title=gettext("This is not open to you"),
         happened=happened or gettext("Your account may not see or do this."),
         safe=gettext("Nothing was changed."),
-        ways=((gettext("Back"), page_path()), _home()),
+        ways=((gettext("Back"), page_before()), _home()),
     )
 
 
@@ -184,7 +181,7 @@ def _conflict(status: int, happened: str) -> ErrorPage:
         title=gettext("That is not possible now"),
         happened=happened,
         safe=gettext("Nothing was changed."),
-        ways=((gettext("Back"), page_path()), _home()),
+        ways=((gettext("Back"), page_before()), _home()),
     )
 
 
@@ -194,7 +191,7 @@ def _invalid(status: int, happened: str) -> ErrorPage:
         title=gettext("That could not be used"),
         happened=happened or gettext("What was sent is not what this page takes."),
         safe=gettext("Nothing was changed, and what you submitted before is safe."),
-        ways=((gettext("Back"), page_path()), _home()),
+        ways=((gettext("Back"), page_before()), _home()),
     )
 
 
@@ -204,7 +201,7 @@ def _too_many(status: int, happened: str) -> ErrorPage:
         title=gettext("Too many tries"),
         happened=happened or gettext("Please wait a few minutes, then try again."),
         safe=gettext("Nothing was changed."),
-        ways=((gettext("Back"), page_path()), _home()),
+        ways=((gettext("Back"), page_before()), _home()),
     )
 
 

@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Literal
 
-from babel.support import Translations
 from flask import Flask, g, has_request_context, request
-from flask_babel import Babel, get_locale, gettext
+from flask_babel import Babel, get_locale
+from flask_babel import gettext as _gettext
+from flask_babel import ngettext as _ngettext
 
 from lms.foundation.bilingual import Bilingual
 from lms.protocol.sentences import Sentence
@@ -31,7 +32,7 @@ def init_languages(app: Flask) -> None:
 
 
 def choose_locale() -> Locale:
-    """Return the request's language: the person's own, then the cookie, then what the browser asks."""
+    """Return the language: the person's own, else the cookie's, else what the browser asks."""
     if not has_request_context():
         return "ko"
     for wish in (g.get("locale"), request.cookies.get(COOKIE)):
@@ -47,10 +48,20 @@ def current_locale() -> Locale:
     return "en" if locale is not None and locale.language == "en" else "ko"
 
 
+def gettext(message: str, **facts: object) -> str:
+    """Return `message` in the language of this answer, filled with `facts`."""
+    return str(_gettext(message, **facts))
+
+
+def ngettext(one: str, many: str, num: int, **facts: object) -> str:
+    """Return the form for `num` things in the language of this answer; %(num)s is the number."""
+    return str(_ngettext(one, many, num, **facts))
+
+
 def say(text: Sentence | Bilingual | str) -> str:
     """Return `text` in the language of this answer."""
     if isinstance(text, Sentence):
-        return str(gettext(text.template, **{name: say_fact(v) for name, v in text.facts.items()}))
+        return gettext(text.template, **{name: say_fact(v) for name, v in text.facts.items()})
     if isinstance(text, Bilingual):
         return text[current_locale()]
     return text
@@ -66,8 +77,3 @@ def say_fact(value: object) -> object:
 def other_language(text: Bilingual) -> Bilingual | None:
     """Return `text` where the other language says it differently, else None."""
     return text if text.ko != text.en else None
-
-
-def load_korean() -> Translations:
-    """Return the Korean catalogue, for parts that speak outside a request."""
-    return Translations.load(str(TRANSLATIONS_DIR), ["ko"])

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from flask_babel import gettext, ngettext
-
 from lms.grading.models import CellScore, NotebookRun, Run
 from lms.protocol.grading import Integrity, RunStatus
 from lms.protocol.sentences import Sentence, sentence
+from lms.web.i18n import gettext, ngettext
 
 Tone = Literal["", "ok", "wait", "bad", "live"]
 CellKind = Literal["", "full", "part", "none", "hand"]

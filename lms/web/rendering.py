@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 from markdown_it import MarkdownIt
@@ -26,6 +27,8 @@ from lms.web.sanitising import clean, picture_address
 #: Lines and characters of one output that are shown; the notebook itself has all of them.
 MAX_OUTPUT_LINES = 120
 MAX_OUTPUT_CHARACTERS = 20_000
+#: Deepest heading in the outline.
+OUTLINE_DEPTH = 3
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 _RULE = re.compile(r"\A\s*(?:-{3,}|\*{3,}|_{3,})\s*\n")
 _FORMATTER = HtmlFormatter(nowrap=True)
@@ -182,14 +185,14 @@ class _Writer:
         """Return the sanitised reading."""
         return Reading(
             html=Markup(clean(body)),  # noqa: S704 - just sanitised
-            outline=tuple(heading for heading in self._headings if heading.level <= 3),
+            outline=tuple(heading for heading in self._headings if heading.level <= OUTLINE_DEPTH),
             minutes=reading_minutes("\n".join(sources)),
             has_other_language=has_other_language,
         )
 
     def _settle_headings(self, tokens: Sequence[Token]) -> None:
         # The page has the h1, so the document's own headings start at h2.
-        for opening, inline in zip(tokens, tokens[1:], strict=False):
+        for opening, inline in pairwise(tokens):
             if opening.type == "heading_open":
                 level = min(int(opening.tag[1]) + (0 if opening.tag != "h1" else 1), 6)
                 opening.tag = f"h{level}"

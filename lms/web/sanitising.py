@@ -1,4 +1,4 @@
-"""What rendered course content may contain: text, tables, code, pictures, formulas; never script."""
+"""What rendered course content may hold: text, tables, code, pictures, formulas; no script."""
 
 import base64
 import binascii

@@ -1,4 +1,4 @@
-"""The service's status for people: which parts are up, the sandbox, what the operator should know."""
+"""The service's status for people: parts, sandbox, and what the operator should know."""
 
 import os
 from collections.abc import Mapping

@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from flask_babel import gettext
-
 from lms.protocol.sentences import Sentence, sentence
+from lms.web.i18n import gettext
 
 _LEVELS: Mapping[str, Sentence] = {
     "foundation": sentence("Foundation"),

@@ -15,7 +15,7 @@ def notebook_bytes(*cells: dict[str, Any]) -> bytes:
     return json.dumps(document, ensure_ascii=False).encode()
 
 
-def markdown_cell(source: str, lang: str | None = None, **values: Any) -> dict[str, Any]:
+def markdown_cell(source: str, lang: str | None = None, **values: object) -> dict[str, Any]:
     """Return a Markdown cell."""
     metadata = {} if lang is None else {"lang": lang}
     return {"cell_type": "markdown", "metadata": metadata, "source": source} | values

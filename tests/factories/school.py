@@ -181,7 +181,7 @@ def _python(session: Session, blobs: BlobStore) -> Course:
             {"id": "O1", "tested_by": ["letters.Q1"],
              "text": {"ko": "함수를 성질로 시험한다", "en": "Test a function by its properties"}},
             {"id": "O2", "tested_by": ["arrays.Q1"],
-             "text": {"ko": "반복문을 배열 연산으로 바꾼다", "en": "Turn a loop into array operations"}},
+             "text": {"ko": "반복문을 배열로 바꾼다", "en": "Turn a loop into array operations"}},
         ],
     )  # fmt: skip
     titles = (
@@ -205,7 +205,7 @@ def _assignment(
     course.assignments.append(
         Assignment(
             key=key, position=len(course.assignments), title=Bilingual(ko=ko, en=en),
-            summary=Bilingual(ko="글을 다듬고, 세고, 풀어요.", en="Normalise, count and crack text."),
+            summary=Bilingual(ko="글을 다듬고, 세고, 풀어요.", en="Count and crack text."),
             unit_key=unit_key, minutes=180, limits={},
         )
     )  # fmt: skip

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from flask import Blueprint, flash, redirect, render_template, request
 from flask.typing import ResponseReturnValue
-from flask_babel import gettext
 from sqlalchemy.orm import Session
 
 from lms.catalogue import service as catalogue
@@ -23,6 +22,7 @@ from lms.web.access import current_actor, signed_in
 from lms.web.chrome import teaches
 from lms.web.database import session, transaction
 from lms.web.dates import due_phrase
+from lms.web.i18n import gettext
 from lms.web.instructor.pages import (
     RosterRow,
     TaskSummary,

@@ -2,7 +2,6 @@
 
 from flask import Blueprint, Response, flash, redirect, render_template
 from flask.typing import ResponseReturnValue
-from flask_babel import gettext
 from sqlalchemy.orm import Session
 
 from lms.catalogue import service as catalogue
@@ -20,6 +19,7 @@ from lms.web.access import current_actor, signed_in
 from lms.web.archives import zip_answer
 from lms.web.database import session, transaction
 from lms.web.dates import due_phrase
+from lms.web.i18n import gettext
 from lms.web.instructor.pages import ReceivedPage, ReceivedRow, RegradePage
 from lms.web.parts import is_under_way, state_of
 from lms.web.system import blobs, now

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from flask import Blueprint, current_app, flash, redirect, render_template, request
 from flask.typing import ResponseReturnValue
-from flask_babel import gettext
 from sqlalchemy.orm import Session
 
 from lms.catalogue import service as catalogue
@@ -26,11 +25,12 @@ from lms.web.access import current_actor, signed_in
 from lms.web.database import session, transaction
 from lms.web.dates import due_phrase, time_left
 from lms.web.errors import status_of
+from lms.web.i18n import gettext
 from lms.web.launch import launch_url
 from lms.web.parts import blank_cells, state_of
 from lms.web.student.offerings import turn_away
-from lms.web.student.pages import AttemptRow, TaskPage
 from lms.web.student.tasks import question_count, task_href
+from lms.web.student.work_pages import AttemptRow, TaskPage
 from lms.web.system import blobs, current_system, now
 
 bp = Blueprint("assignments", __name__)
@@ -60,9 +60,7 @@ def open_notebook(offering_key: str, assignment_key: str) -> ResponseReturnValue
     if not actor.may("release:fetch", task.offering_id):
         return turn_away(task.offering)
     try:
-        if task.release is None:
-            raise NotReleasedError
-        return redirect(launch_url(current_system(), task))
+        return redirect(_launch(task))
     except (UnavailableError, NotReleasedError) as error:
         page = make_task(session(), task, actor, trouble=error.sentence)
         return render_template("student/task.html", page=page), status_of(error)
@@ -88,6 +86,12 @@ def submit(offering_key: str, assignment_key: str) -> ResponseReturnValue:
         return render_template("student/task.html", page=page), status_of(error)
     _say_received(receipt)
     return redirect(f"/submissions/{receipt.submission_id}")
+
+
+def _launch(task: OfferedAssignment) -> str:
+    if task.release is None:
+        raise NotReleasedError
+    return launch_url(current_system(), task)
 
 
 def make_task(

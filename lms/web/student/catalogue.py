@@ -3,20 +3,20 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 
 from flask import Blueprint, Response, make_response, render_template, request
-from flask_babel import gettext
 from markupsafe import Markup
 from sqlalchemy.orm import Session
 
 from lms.catalogue import service as catalogue
 from lms.catalogue.models import Course, Programme
-from lms.catalogue.rules import fold
+from lms.catalogue.rules import fold, matches
 from lms.enrolment import service as enrolment
 from lms.enrolment.models import Enrolment
 from lms.web.access import optional_actor, public
 from lms.web.database import session
-from lms.web.i18n import current_locale, say
+from lms.web.i18n import current_locale, gettext, say
 from lms.web.student.pages import (
     CataloguePage,
     CourseRow,
@@ -95,7 +95,7 @@ def make_catalogue(database: Session, wish: Wish) -> CataloguePage:
     """Return the catalogue page for `wish`."""
     everything = catalogue.list_courses(database)
     programmes = catalogue.list_programmes(database)
-    members = {one.key: {*one.required, *sum(one.path, [])} for one in programmes}
+    members = {one.key: {*one.required, *chain(*one.path)} for one in programmes}
     found = [course for course in everything if _has_words(course, wish.query)]
     kept = [course for course in found if _passes(course, wish, members)]
     return CataloguePage(
@@ -129,7 +129,7 @@ def _course_row(
     at: datetime,
 ) -> CourseRow:
     speaking = speaking_offering(course.offerings, mine, taken, at)
-    offering, way = speaking if speaking else (None, "")
+    offering, way = speaking or (None, "")
     return CourseRow(
         key=course.key,
         code=course.code,
@@ -159,8 +159,6 @@ def programme_row(programme: Programme) -> ProgrammeRow:
 
 
 def _has_words(course: Course, query: str) -> bool:
-    from lms.catalogue.rules import matches
-
     return matches(query, catalogue.searched_texts(course))
 
 
@@ -226,7 +224,8 @@ def _why(course: Course, query: str) -> Markup | None:
     for number, unit in enumerate(course.units, 1):
         title = unit.title[locale]
         if any(word in fold(title) for word in words):
-            return Markup(gettext("unit %(number)s, “%(title)s”")) % {
+            # The message is ours; the title is escaped by mark_words.
+            return Markup(gettext("unit %(number)s, “%(title)s”")) % {  # noqa: S704
                 "number": number,
                 "title": mark_words(title, words),
             }
@@ -235,7 +234,7 @@ def _why(course: Course, query: str) -> Markup | None:
 
 
 def mark_words(text: str, words: Iterable[str]) -> Markup:
-    """Return `text` with the first place of each word marked; only where folding kept the length."""
+    """Return `text` with the first place of each word marked, if folding kept its length."""
     folded = fold(text)
     if len(folded) != len(text):
         return Markup("{}").format(text)

@@ -5,7 +5,6 @@ from typing import Any
 
 from flask import Blueprint, flash, redirect, render_template, request
 from flask.typing import ResponseReturnValue
-from flask_babel import gettext
 from sqlalchemy.orm import Session
 
 from lms.catalogue import service as catalogue
@@ -19,6 +18,7 @@ from lms.protocol.sentences import Sentence
 from lms.web.access import current_actor, optional_actor, public, signed_in
 from lms.web.database import session, transaction
 from lms.web.errors import status_of
+from lms.web.i18n import gettext
 from lms.web.student.pages import CoursePage, OfferingBlock, TaskLine, UnitLine
 from lms.web.student.places import PLACES, seats_words, way_of
 from lms.web.system import now

@@ -13,9 +13,9 @@ from lms.web.access import current_actor, signed_in
 from lms.web.database import session
 from lms.web.dates import due_phrase
 from lms.web.parts import state_of
-from lms.web.student.pages import GradeBlock, GradeRow, GradesPage
 from lms.web.student.progress import list_progress
 from lms.web.student.tasks import task_href
+from lms.web.student.work_pages import GradeBlock, GradeRow, GradesPage
 from lms.web.system import now
 
 bp = Blueprint("grades", __name__)

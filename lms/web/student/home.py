@@ -5,7 +5,6 @@ from datetime import date, datetime, timedelta
 
 from flask import Blueprint, render_template
 from flask.typing import ResponseReturnValue
-from flask_babel import gettext
 from sqlalchemy.orm import Session
 
 from lms.catalogue.models import OfferedAssignment
@@ -17,7 +16,7 @@ from lms.web.access import optional_person, public
 from lms.web.chrome import given_name
 from lms.web.database import session
 from lms.web.dates import due_phrase, here, time_left
-from lms.web.i18n import say
+from lms.web.i18n import gettext, say
 from lms.web.parts import blank_cells, is_under_way, state_of
 from lms.web.student.catalogue import make_front
 from lms.web.student.pages import HomePage, MyCourse, NewResult, NowBlock, TodoRow, WeekDay

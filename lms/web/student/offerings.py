@@ -5,7 +5,6 @@ from datetime import datetime
 
 from flask import Blueprint, flash, redirect, render_template
 from flask.typing import ResponseReturnValue
-from flask_babel import gettext
 from sqlalchemy.orm import Session
 
 from lms.catalogue import service as catalogue
@@ -17,10 +16,11 @@ from lms.identity.scopes import Actor
 from lms.web.access import current_actor, signed_in
 from lms.web.database import session
 from lms.web.dates import due_phrase
+from lms.web.i18n import gettext
 from lms.web.parts import cells_of, is_under_way, state_of
-from lms.web.student.pages import OfferingPage, PathTask, PathUnit
 from lms.web.student.progress import percent
 from lms.web.student.tasks import task_href
+from lms.web.student.work_pages import OfferingPage, PathTask, PathUnit
 from lms.web.system import now
 
 bp = Blueprint("offerings", __name__)

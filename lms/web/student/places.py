@@ -3,14 +3,12 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from flask_babel import gettext, ngettext
-
 from lms.catalogue.models import Offering
 from lms.enrolment.models import Enrolment
-from lms.enrolment.rules import EnrolmentState
-from lms.enrolment.rules import is_closed
+from lms.enrolment.rules import EnrolmentState, is_closed
 from lms.protocol.sentences import sentence
 from lms.web.dates import day_year, here
+from lms.web.i18n import gettext, ngettext
 from lms.web.parts import State
 
 PLACES: Mapping[str, State] = {

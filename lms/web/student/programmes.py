@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 
 from flask import Blueprint, render_template
 from flask.typing import ResponseReturnValue
-from flask_babel import gettext
 from sqlalchemy.orm import Session
 
 from lms.catalogue import service as catalogue
@@ -14,7 +13,7 @@ from lms.protocol.sentences import sentence
 from lms.web.access import optional_actor, public
 from lms.web.curriculum import CourseStatus, Drawing, MapCourse, draw_map
 from lms.web.database import session
-from lms.web.i18n import say
+from lms.web.i18n import gettext, say
 from lms.web.parts import State
 from lms.web.student.pages import ProgrammeCourse, ProgrammePage
 from lms.web.student.progress import CourseProgress, course_progress
@@ -71,7 +70,7 @@ def make_programme(database: Session, programme: Programme) -> ProgrammePage:
 def _statuses(
     terms: Sequence[Sequence[Course]], progress: Mapping[str, CourseProgress]
 ) -> dict[str, CourseStatus]:
-    done = {key for key, one in progress.items() if one.percent >= 100}
+    done = {key for key, one in progress.items() if one.is_done}
 
     def status(course: Course) -> CourseStatus:
         if course.key in done:

@@ -12,6 +12,8 @@ from lms.enrolment.models import Enrolment
 from lms.enrolment.rules import EnrolmentState
 from lms.exchange import service as exchange
 
+_ALL = 100
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CourseProgress:
@@ -34,6 +36,11 @@ class CourseProgress:
         return percent(len(self.units_read) + self.tasks_done, total)
 
     @property
+    def is_done(self) -> bool:
+        """Say whether every unit was opened and every assignment handed in."""
+        return self.percent == _ALL
+
+    @property
     def next_unit(self) -> tuple[int, Unit] | None:
         """The first unit not yet opened, with its number."""
         for number, unit in enumerate(self.offering.course.units, 1):
@@ -46,7 +53,7 @@ def percent(done: int, total: int) -> int:
     """Return done of total in per cent; only all of it is 100."""
     if not total:
         return 0
-    return 100 if done >= total else min(99, round(100 * done / total))
+    return _ALL if done >= total else min(_ALL - 1, round(_ALL * done / total))
 
 
 def list_progress(database: Session, person_id: int) -> list[CourseProgress]:

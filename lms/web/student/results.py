@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from flask_babel import gettext, ngettext
 from sqlalchemy.orm import Session
 
 from lms.exchange.models import Submission
@@ -12,9 +11,9 @@ from lms.grading.models import CellScore, NotebookRun, Run
 from lms.protocol.grading import Integrity, RunStatus
 from lms.protocol.sentences import sentence
 from lms.web.dates import points, seconds
-from lms.web.i18n import say
+from lms.web.i18n import gettext, ngettext, say
 from lms.web.parts import State, Step, cell_of, is_under_way, reason_of, seal_of, state_of
-from lms.web.student.pages import NotebookBlock, QuestionRow, StatusBlock
+from lms.web.student.work_pages import NotebookBlock, QuestionRow, StatusBlock
 
 _BY_PERSON = State("hand", "wait", sentence("A person reads this"))
 _NOT_RUN = State("stop", "bad", sentence("Could not run"))

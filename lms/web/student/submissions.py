@@ -19,9 +19,9 @@ from lms.web.database import session
 from lms.web.dates import due_phrase
 from lms.web.parts import State, cells_of, is_under_way, reason_of, seal_of
 from lms.web.student.assignments import attempt_rows
-from lms.web.student.pages import ReceiptBlock, SubmissionPage
 from lms.web.student.results import notebook_blocks, status_block
 from lms.web.student.tasks import task_href
+from lms.web.student.work_pages import ReceiptBlock, SubmissionPage
 from lms.web.system import blobs
 from lms.web.words import via_word
 

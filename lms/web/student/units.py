@@ -14,8 +14,8 @@ from lms.web.database import session, transaction
 from lms.web.i18n import current_locale
 from lms.web.rendering import render_unit
 from lms.web.student.offerings import turn_away
-from lms.web.student.pages import UnitPage
 from lms.web.student.tasks import task_href
+from lms.web.student.work_pages import UnitPage
 from lms.web.system import blobs, now
 
 bp = Blueprint("units", __name__)
