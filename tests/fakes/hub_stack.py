@@ -62,16 +62,23 @@ class Stack:
 
     def hub_rows(self, query: str, *values: str) -> list[tuple[str, ...]]:
         """Return rows of the Hub's own database."""
-        database = sqlite3.connect(self.place.hub_dir / "jupyterhub.sqlite")
-        rows = database.execute(query, values).fetchall()
-        database.close()
-        return rows
+        return hub_rows(self.place, query, *values)
 
-    def end_servers(self) -> None:
-        for (state,) in self.hub_rows("select state from spawners"):
-            pid = json.loads(state or "{}").get("pid")
-            if pid:
-                os.killpg(pid, signal.SIGKILL)
+
+def hub_rows(place: HubPlace, query: str, *values: str) -> list[tuple[str, ...]]:
+    """Return rows of the Hub's own database."""
+    database = sqlite3.connect(place.hub_dir / "jupyterhub.sqlite")
+    rows = database.execute(query, values).fetchall()
+    database.close()
+    return rows
+
+
+def end_servers(place: HubPlace) -> None:
+    """End the servers that a Hub which has ended itself left running."""
+    for (state,) in hub_rows(place, "select state from spawners"):
+        pid = json.loads(state or "{}").get("pid")
+        if pid:
+            os.killpg(pid, signal.SIGKILL)
 
 
 def run_in_kernel(stack: Stack, browser: requests.Session, name: str, source: str) -> str:
@@ -155,6 +162,8 @@ def hub_environment(place: HubPlace) -> dict[str, str]:
         "HUB_PORT": str(place.hub_port),
         "LMS_URL": place.lms_url,
         "HUB_URL": place.hub_url,
+        # Short, lest a test wait a minute until the Hub asks the LMS again.
+        "HUB_REFRESH_SECONDS": "5",
         "LMS_SERVERS": "local" if place.local_servers else "broker",
     }
 

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from typing import Any
-from urllib.parse import urlencode
 
 from oauthenticator.generic import GenericOAuthenticator
 from oauthenticator.oauth2 import OAuthLogoutHandler
@@ -25,7 +24,7 @@ class SignOutHandler(OAuthLogoutHandler):
         await super().default_handle_logout()
         if user is not None:
             retire_cookies(self, user)
-            await end_server_sessions(self, user)
+            await end_server_sessions(user, self.authenticator.sign_out_token, self.log)
 
 
 class LmsAuthenticator(GenericOAuthenticator):
@@ -36,6 +35,7 @@ class LmsAuthenticator(GenericOAuthenticator):
     lms_url = Unicode(help="Address of the LMS as this process and browsers reach it.").tag(
         config=True
     )
+    sign_out_token = Unicode(help="Token of the service that ends sessions.").tag(config=True)
     grace_seconds = Integer(
         600,
         help="How long people keep the Hub while the LMS does not answer.",
@@ -108,6 +108,8 @@ class LmsAuthenticator(GenericOAuthenticator):
         if not verdict:
             # Zero means "never refreshed": the very next request asks, and is refused.
             user._auth_refreshed = 0  # noqa: SLF001 - JupyterHub offers no other way to say so
+            # Servers would go on believing what they were told a moment ago.
+            await end_server_sessions(user, self.sign_out_token, self.log)
 
 
 def _only_asks_who(handler: Any) -> bool:  # noqa: ANN401
@@ -126,7 +128,9 @@ def oauth_settings(lms_url: str, hub_url: str, client_secret: str) -> dict[str, 
         "token_url": f"{lms_url}/oauth/token",
         "userdata_url": f"{lms_url}/oauth/userinfo",
         "oauth_callback_url": f"{hub_url}/hub/oauth_callback",
-        "logout_redirect_url": f"{lms_url}/signed-out?{urlencode({'from': 'hub'})}",
+        # There it says so to who has come from the LMS's own sign-out, and asks whether to sign
+        # out there too who has come from JupyterLab's.
+        "logout_redirect_url": f"{lms_url}/logout",
         "scope": ["openid", "profile"],
         "username_claim": "preferred_username",
         # Without it the token endpoint answers 401.
@@ -138,7 +142,6 @@ def oauth_settings(lms_url: str, hub_url: str, client_secret: str) -> dict[str, 
         "auth_state_groups_key": "oauth_user.groups",
         "enable_auth_state": True,
         "refresh_pre_spawn": True,
-        "auth_refresh_age": 60,
         # A token outlives no sign-in either.
         "auth_refresh_strict": True,
     }

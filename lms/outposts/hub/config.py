@@ -11,6 +11,7 @@ from lms.outposts.hub.authenticator import LmsAuthenticator, oauth_settings
 from lms.outposts.hub.launchers import BrokerLauncher, LocalLauncher
 from lms.outposts.hub.place import HubPlace
 from lms.outposts.hub.profiles import Profile, ProfileError, choose_profile, read_profiles
+from lms.outposts.hub.signout import SERVICE, sign_out_token
 from lms.outposts.hub.spawner import BrokerSpawner
 
 
@@ -38,14 +39,19 @@ def _configure_hub(c: Any, place: HubPlace, templates: Path) -> None:  # noqa: A
     c.JupyterHub.last_activity_interval = 10
     c.JupyterHub.allow_named_servers = False
     c.JupyterHub.tornado_settings = {"cookie_options": {"samesite": "Lax"}}
-    # The LMS itself: it may end people's servers and nothing else.
-    c.JupyterHub.services = [{"name": "lms", "api_token": place.key("lms_api_token")}]
+    c.JupyterHub.services = [
+        {"name": "lms", "api_token": place.key("lms_api_token")},
+        {"name": SERVICE, "api_token": sign_out_token(place.key("cookie_secret"))},
+    ]
     c.JupyterHub.load_roles = [
+        # The LMS itself: it may end people's servers and nothing else.
         {
             "name": "lms",
             "services": ["lms"],
             "scopes": ["delete:servers", "list:users", "read:servers"],
-        }
+        },
+        # The Hub's own word to servers that somebody has signed out.
+        {"name": SERVICE, "services": [SERVICE], "scopes": ["access:servers"]},
     ]
     c.CryptKeeper.keys = [bytes.fromhex(place.key("auth_state_key"))]
 
@@ -60,6 +66,8 @@ def _configure_proxy(c: Any, place: HubPlace) -> None:  # noqa: ANN401
 def _configure_sign_in(c: Any, place: HubPlace) -> None:  # noqa: ANN401
     c.JupyterHub.authenticator_class = LmsAuthenticator
     settings = oauth_settings(place.lms_url, place.hub_url, place.key("client_secret"))
+    settings["sign_out_token"] = sign_out_token(place.key("cookie_secret"))
+    settings["auth_refresh_age"] = place.refresh_seconds
     for name, value in settings.items():
         setattr(c.LmsAuthenticator, name, value)
 

@@ -24,11 +24,14 @@ class HubPlace:
     #: Servers are children of the Hub instead of the broker's (LMS_SERVERS=local): for one
     #: person's machine and tests, since everyone's work then belongs to one OS user.
     local_servers: bool = False
+    #: How long the Hub believes the LMS about a person, in seconds (HUB_REFRESH_SECONDS).
+    refresh_seconds: int = 60
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "HubPlace":
         """Read the place from `env`, with the defaults of the whole system; raises PlaceError."""
-        lms_port, hub_port = _port(env, "LMS_PORT", 8000), _port(env, "HUB_PORT", 8010)
+        lms_port = _number(env, "LMS_PORT", 8000, last=LAST_PORT)
+        hub_port = _number(env, "HUB_PORT", 8010, last=LAST_PORT)
         return cls(
             data_dir=Path(env.get("LMS_DATA") or "data").absolute(),
             hub_port=hub_port,
@@ -36,6 +39,7 @@ class HubPlace:
             lms_url=(env.get("LMS_URL") or f"http://127.0.0.1:{lms_port}").rstrip("/"),
             hub_url=(env.get("HUB_URL") or f"http://localhost:{hub_port}").rstrip("/"),
             local_servers=env.get("LMS_SERVERS") == "local",
+            refresh_seconds=_number(env, "HUB_REFRESH_SECONDS", 60, last=3600),
         )
 
     @property
@@ -108,10 +112,10 @@ def proxy_command(python: str, place: HubPlace) -> tuple[str, ...]:
     )
 
 
-def _port(env: Mapping[str, str], name: str, default: int) -> int:
+def _number(env: Mapping[str, str], name: str, default: int, *, last: int) -> int:
     text = env.get(name, "").strip()
     if not text:
         return default
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= LAST_PORT:
-        raise PlaceError(f"{name} is {text[:40]}; it must be a whole number from 1 to 65533.")
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= last:
+        raise PlaceError(f"{name} is {text[:40]}; it must be a whole number from 1 to {last}.")
     return int(text)

@@ -67,7 +67,6 @@ class ForgetHandler(JupyterHandler):
         for terminal in getattr(terminals, "terminals", {}).values():
             for client in list(terminal.clients):
                 client.close()
-        # Our own request's token was remembered after all: it is the Hub's and ends in a minute.
         self.set_status(204)
         self.finish()
 
