@@ -3,11 +3,13 @@
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy.exc import OperationalError
 
 from lms.bootstrap import System, build
 from lms.cli.wsgi import make_application
 from lms.foundation.errors import InvalidError
 from lms.foundation.settings import Settings
+from lms.identity import service as identity
 from lms.identity.access import Audience, declared_access
 from lms.web.access import safe_next
 from tests.fakes.browser import csrf_token, post
@@ -33,9 +35,7 @@ def test_a_view_that_forgot_its_declaration_is_refused(app: Flask, client: Flask
     assert answer.status_code == 403
     assert "secret" not in answer.text
     app.testing = True
-    app.config["RAISE_ERRORS"] = True
-    with pytest.raises(RuntimeError, match="does not declare"):
-        client.get("/forgotten")
+    assert client.get("/forgotten").status_code == 500, "a test must notice it"
 
 
 def test_only_machines_views_go_without_cookies_and_tokens(app: Flask) -> None:
@@ -81,6 +81,24 @@ def test_pages_and_hub_must_not_share_a_host_name(system: System, ticking: Clock
     )
     with pytest.raises(InvalidError, match="same host name"):
         make_application(build(settings))
+
+
+def test_while_the_database_does_not_answer_public_pages_come_and_others_say_why(
+    people: People, sign_in: SignInPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people.add("minseo")
+    browser = sign_in("minseo")
+
+    def broken(*_: object, **__: object) -> None:
+        raise OperationalError("SELECT", {}, Exception("gone"))
+
+    monkeypatch.setattr(identity, "find_sign_in", broken)
+    assert browser.get("/signed-out").status_code == 200
+    answer = browser.get("/account")
+    assert answer.status_code == 503
+    assert "<main" in answer.text
+    monkeypatch.undo()
+    assert browser.get("/account").status_code == 200
 
 
 # --- changing things ---
