@@ -229,7 +229,7 @@ def _guard_page(access: Access) -> ResponseReturnValue | None:
         g.locale = person.locale
     elif access.audience is not Audience.PUBLIC:
         if "lms_sign_ins_unread" in g:
-            raise UnavailableError(sentence("The database does not answer."))
+            raise UnavailableError(sentence("Please try again in a minute."))
         return _ask_to_sign_in()
     if access.audience is not Audience.PUBLIC:
         _check_access(access, current_actor())
