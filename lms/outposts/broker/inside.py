@@ -98,7 +98,8 @@ def _run_program(spec: Spec, pipes: Pipes) -> NoReturn:
         os.chdir(spec["cwd"])
         syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
         if spec["isolated"]:
-            syscalls.set_seccomp(seccomp.build_program(syscalls.machine()))
+            more = seccomp.HIDDEN_MEMORY if spec["watched_memory"] else ()
+            syscalls.set_seccomp(seccomp.build_program(syscalls.machine(), more))
         os.execvpe(spec["argv"][0], spec["argv"], spec["env"])  # noqa: S606 - no shell wanted
     except (OSError, ValueError) as error:
         _complain(pipes.problem, error)
@@ -114,7 +115,9 @@ def _connect_streams(pipes: Pipes) -> None:
 
 
 def _set_limits(spec: Spec) -> None:
-    limits = {resource.RLIMIT_CORE: 0, resource.RLIMIT_NOFILE: _OPEN_FILES}
+    limits = {resource.RLIMIT_CORE: 0}
+    if spec["memory_bytes"]:
+        limits[resource.RLIMIT_NOFILE] = _OPEN_FILES
     # Without a namespace the kernel would count everything else this user runs as well.
     if spec["processes"] and spec["isolated"]:
         limits[resource.RLIMIT_NPROC] = spec["processes"]

@@ -7,6 +7,7 @@ and `kill`, and last says `ended`. When that socket closes, the sandbox ends.
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import random
@@ -23,22 +24,41 @@ class RefusedError(Exception):
 
 
 class Lease:
-    """A uid that no other live sandbox has, held by an abstract socket that dies with us."""
+    """A uid that no other live sandbox has, held by the lock on a file, which ends with us."""
 
     def __init__(self, first: int, end: int) -> None:
+        folder = _lease_folder()
         numbers = list(range(first, end))
+        # Not always the lowest: an ended run's uid should rest.
         start = random.SystemRandom().randrange(len(numbers))
         for uid in numbers[start:] + numbers[:start]:
-            holder = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            holder = os.open(str(uid), flags, 0o600, dir_fd=folder)
             try:
-                holder.bind(f"\0seodang-uid-{uid}")
-            except OSError:
-                holder.close()
+                fcntl.flock(holder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(holder)
                 continue
+            os.close(folder)
             self._holder = holder
             self.uid = uid
             return
         raise RefusedError(f"every uid from {first} to {end - 1} is in use")
+
+
+def _lease_folder() -> int:
+    """Open the machine's folder of leases; only root can enter it, or lock what is in it."""
+    for parent in ("/run", "/var/tmp"):  # noqa: S108 - owner and mode are checked
+        path = f"{parent}/seodang-leases"
+        with contextlib.suppress(OSError):
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(path, 0o700)
+            folder = os.open(path, os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            status = os.fstat(folder)
+            if status.st_uid == os.geteuid() and not status.st_mode & 0o077:
+                return folder
+            os.close(folder)
+    raise RefusedError("no folder for leases: neither /run nor /var/tmp can be written")
 
 
 class Keeper:
@@ -83,6 +103,7 @@ class Keeper:
             return
         hierarchy = cgroups.detect()
         if hierarchy.version == "none":
+            spec["watched_memory"] = True
             return
         # Two more than the program may start: the first process, and one to spare.
         self._group = cgroups.Group(hierarchy, f"{os.getpid()}-{spec['uid']}")

@@ -244,6 +244,7 @@ def kernel_spec(request: KernelRequest, *, caller_uid: int, caller_pid: int) -> 
         files_dir=request.files_dir or "",
         scratch_bytes=limits.disk_bytes,
         memory_bytes=limits.memory_bytes,
+        watched_memory=False,
         processes=limits.processes,
         wall_seconds=limits.wall_seconds,
         output_bytes=limits.output_bytes,

@@ -82,7 +82,7 @@ class Sources:
             if owner != (spec["uid"] if spec["user_namespace"] else spec["caller_uid"]):
                 raise PermissionError(f"{spec['connection_dir']} belongs to uid {owner}")
             self.trees[spec["connection_dir"]] = syscalls.clone_tree(
-                spec["connection_dir"], read_only=False
+                spec["connection_dir"], read_only=False, at=self.connection
             )
 
 
@@ -136,15 +136,20 @@ def make_plain_scratch(spec: Spec) -> str:
 
 def open_to_group(connection: int, gid: int) -> None:
     """Let group `gid` work in the connection folder; what is in it stays its owner's."""
+    owner = os.fstat(connection).st_uid
     os.fchown(connection, -1, gid)
     os.fchmod(connection, 0o770)
     for entry in os.scandir(connection):
         if not entry.is_file(follow_symlinks=False):
             continue
-        descriptor = os.open(entry.name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=connection)
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+        descriptor = os.open(entry.name, flags, dir_fd=connection)
         try:
-            os.fchown(descriptor, -1, gid)
-            os.fchmod(descriptor, 0o660)
+            status = os.fstat(descriptor)
+            # Nothing that is also somewhere else, under another name.
+            if status.st_uid == owner and status.st_nlink == 1:
+                os.fchown(descriptor, -1, gid)
+                os.fchmod(descriptor, 0o660)
         finally:
             os.close(descriptor)
 

@@ -78,6 +78,11 @@ DENIED: dict[str, tuple[int | None, int | None]] = {
     "clock_adjtime": (305, 266),
 }
 
+#: Memory that belongs to no process: only a control group can count it, so without one these are
+#: denied as well.
+HIDDEN_MEMORY: tuple[str, ...] = ("memfd_create", "shmget")
+_HIDDEN_NUMBERS = {"memfd_create": (319, 279), "shmget": (29, 194)}
+
 _MACHINES = ("x86_64", "aarch64")
 _AUDIT_ARCH = {"x86_64": 0xC000_003E, "aarch64": 0xC000_00B7}
 _CLONE = {"x86_64": 56, "aarch64": 220}
@@ -117,9 +122,13 @@ def denied_numbers(machine: str) -> tuple[int, ...]:
     return tuple(number for number in numbers if number is not None)
 
 
-def build_program(machine: str) -> bytes:
-    """Return the filter for `machine` as classic BPF; raises ValueError on an unknown machine."""
-    denied = denied_numbers(machine)
+def build_program(machine: str, more: tuple[str, ...] = ()) -> bytes:
+    """Return the filter for `machine` as classic BPF; raises ValueError on an unknown machine.
+
+    `more` names calls of HIDDEN_MEMORY to deny as well.
+    """
+    denied = [*denied_numbers(machine)]
+    denied += [_HIDDEN_NUMBERS[name][_MACHINES.index(machine)] for name in more]
     refuse = _ERRNO | errno.EPERM
     program: list[Instruction] = [
         (_LOAD, 0, 0, _ARCH_AT),

@@ -185,6 +185,7 @@ def _server_spec(
         files_dir="",
         scratch_bytes=limits.scratch_bytes,
         memory_bytes=limits.memory_bytes,
+        watched_memory=False,
         processes=limits.processes,
         wall_seconds=0,
         output_bytes=0,

@@ -49,6 +49,8 @@ class Spec(TypedDict):
     scratch_bytes: int
     #: 0 means no limit.
     memory_bytes: int
+    #: The keeper found no control group and counts what processes hold.
+    watched_memory: bool
     processes: int
     wall_seconds: int
     output_bytes: int

@@ -104,14 +104,18 @@ def pivot_root(new_root: str, put_old: str) -> None:
     _syscall(number, "pivot_root", os.fsencode(new_root), os.fsencode(put_old))
 
 
-def clone_tree(path: str, *, read_only: bool, devices: bool = False) -> int:
+def clone_tree(path: str, *, read_only: bool, devices: bool = False, at: int | None = None) -> int:
     """Return a descriptor of a detached copy of the mounts at `path`, without set-uid programs.
 
-    A final symbolic link is not followed. The copy belongs to nobody until `attach` puts it
+    A final symbolic link is not followed; `at` is an open descriptor of the folder itself, for
+    paths that others might change meanwhile. The copy belongs to nobody until `attach` puts it
     somewhere, so later mounts cannot hide it.
     """
     flags = _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC | _AT_RECURSIVE | _AT_SYMLINK_NOFOLLOW
-    tree = _syscall(_OPEN_TREE, f"open_tree {path}", _AT_FDCWD, os.fsencode(path), flags)
+    if at is None:
+        tree = _syscall(_OPEN_TREE, f"open_tree {path}", _AT_FDCWD, os.fsencode(path), flags)
+    else:
+        tree = _syscall(_OPEN_TREE, f"open_tree {path}", at, b"", flags | _AT_EMPTY_PATH)
     wanted = _MOUNT_ATTR_NOSUID
     wanted |= 0 if devices else _MOUNT_ATTR_NODEV
     wanted |= _MOUNT_ATTR_RDONLY if read_only else 0

@@ -62,6 +62,7 @@ def view_spec(argv: Sequence[str], env: Mapping[str, str], view: View) -> Spec:
         files_dir="",
         scratch_bytes=view.scratch_bytes,
         memory_bytes=0,
+        watched_memory=False,
         processes=0,
         wall_seconds=0,
         output_bytes=0,

@@ -157,9 +157,12 @@ class Watch:
 
     def _wait_milliseconds(self) -> int | None:
         spec, waits = self._spec, []
-        if spec["memory_bytes"] or spec["wall_seconds"] or self._handles.connection is not None:
-            watchdog = spec["memory_bytes"] and self._handles.group is None
-            waits.append(_TICK_WATCHDOG_SECONDS if watchdog else _TICK_SECONDS)
+        if spec["memory_bytes"] and self._handles.group is None:
+            waits.append(_TICK_WATCHDOG_SECONDS)
+        # A group that ends single processes needs nobody to look.
+        ends = spec["memory_bytes"] and spec["on_memory"] == "end"
+        if ends or spec["wall_seconds"] or self._handles.connection is not None:
+            waits.append(_TICK_SECONDS)
         if self._end_at is not None:
             waits.append(max(0.0, self._end_at - time.monotonic()))
         return int(min(waits) * 1000) + 1 if waits else None
@@ -187,8 +190,10 @@ class Watch:
         if not data:
             self._end("abandoned")
             return
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             message = json.loads(data)
+            if not isinstance(message, dict):
+                return
             if message.get("kill"):
                 self._end("killed")
             elif isinstance(message.get("signal"), int):
@@ -205,7 +210,7 @@ class Watch:
 
     def _signal_program(self, number: int) -> None:
         if self._handles.program_fd is not None:
-            with contextlib.suppress(OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError, OverflowError):
                 signal.pidfd_send_signal(self._handles.program_fd, number)
 
     def _end(self, verdict: str) -> None:

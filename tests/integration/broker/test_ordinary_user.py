@@ -121,6 +121,13 @@ def test_watchdog_counts_shared_memory_and_children() -> None:
     assert answer[1] == "out_of_memory"
 
 
+def test_memory_that_no_process_holds_is_denied_under_the_watchdog() -> None:
+    source = "import os; os.memfd_create('x')"
+    answer = as_ordinary_user(f"print(json.dumps(run({source!r})))")
+    assert isinstance(answer, list)
+    assert "PermissionError" in answer[2]
+
+
 class TestUnsafe:
     """LMS_UNSAFE_GRADING: a machine without namespaces, which a seccomp filter plays here."""
 

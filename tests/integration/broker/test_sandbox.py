@@ -235,6 +235,16 @@ def test_exit_code_and_signal_of_the_program_are_told(run_inside: RunInside) -> 
     assert crashed.usage.verdict is Verdict.EXITED
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="leases are root's")
+def test_strangers_cannot_hold_the_uids_of_runs(run_inside: RunInside) -> None:
+    # Names that anyone may bind would let a student's server stop all grading.
+    outcome = run_inside("print(1)")
+    folder = Path("/run/seodang-leases")
+    assert outcome.code == 0
+    assert folder.stat().st_uid == 0
+    assert folder.stat().st_mode & 0o077 == 0
+
+
 def test_two_runs_at_once_never_share_a_uid(connection_dir: Path) -> None:
     uids: list[str] = []
 

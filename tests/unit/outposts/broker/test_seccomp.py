@@ -21,12 +21,18 @@ OPENAT = {"x86_64": 257, "aarch64": 56}
 KILL, ALLOW = "kill", "allow"
 
 
-def judge(machine: str, number: int, *arguments: int, architecture: int | None = None) -> str:
+def judge(
+    machine: str,
+    number: int,
+    *arguments: int,
+    architecture: int | None = None,
+    more: tuple[str, ...] = (),
+) -> str:
     """Run the filter as the kernel would and return what it decides."""
     given = [*arguments, *[0] * (6 - len(arguments))]
     audit = MACHINES[machine] if architecture is None else architecture
     data = struct.pack("=iIQ6Q", number, audit, 0, *given)
-    program = seccomp.build_program(machine)
+    program = seccomp.build_program(machine, more)
     accumulator = at = 0
     while True:
         code, yes, no, value = struct.unpack_from("HBBI", program, at * 8)
@@ -103,6 +109,13 @@ def test_unknown_machine_has_no_filter() -> None:
     assert not seccomp.is_supported("riscv64")
     with pytest.raises(ValueError, match="riscv64"):
         seccomp.build_program("riscv64")
+
+
+@pytest.mark.parametrize(("machine", "numbers"), [("x86_64", (319, 29)), ("aarch64", (279, 194))])
+def test_hidden_memory_is_denied_only_where_asked(machine: str, numbers: tuple[int, int]) -> None:
+    assert [judge(machine, number) for number in numbers] == [ALLOW, ALLOW]
+    strict = seccomp.HIDDEN_MEMORY
+    assert [judge(machine, number, more=strict) for number in numbers] == ["EPERM", "EPERM"]
 
 
 @pytest.mark.parametrize("machine", MACHINES)
