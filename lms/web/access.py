@@ -38,6 +38,7 @@ from lms.identity.scopes import Actor
 from lms.protocol.sentences import sentence
 from lms.web.database import session as database_session
 from lms.web.database import transaction
+from lms.web.system import current_system
 
 __all__ = [
     "admin_only",
@@ -194,7 +195,7 @@ def _look_up() -> Visitor | None:
 
 
 def _touch(sign_in_id: int) -> None:
-    hours = current_app.extensions["lms_system"].settings.session_hours
+    hours = current_system().settings.session_hours
     try:
         with transaction() as database:
             identity.touch_sign_in(database, sign_in_id, now=clock.now(), hours=hours)

@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlencode, urlsplit
 
-import requests
 from flask import Blueprint, current_app, flash, redirect, render_template, request, session
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 
 from lms.foundation import clock
-from lms.foundation.errors import InvalidError, LmsError
+from lms.foundation.errors import InvalidError, LmsError, UnavailableError
+from lms.foundation.settings import Settings
 from lms.identity import passwords
 from lms.identity import service as identity
 from lms.identity.access import SIGN_IN_KEY
@@ -21,7 +21,6 @@ from lms.web.access import (
     begin_session,
     current_actor,
     current_person,
-    current_places,
     forget_session,
     had_sign_in,
     optional_actor,
@@ -31,13 +30,13 @@ from lms.web.access import (
 )
 from lms.web.database import session as database_session
 from lms.web.database import transaction
-from lms.web.i18n import COOKIE, LANGUAGES, say
+from lms.web.i18n import COOKIE, LANGUAGES
 from lms.web.kept import KeptForm, keep_form, read_kept
+from lms.web.launch import check_hub, sign_out_url
+from lms.web.system import current_system
 
 bp = Blueprint("account", __name__)
 
-#: How long the Hub may take to show that it is there, in seconds.
-HUB_PATIENCE_SECONDS = 1.0
 _LANGUAGE_COOKIE_SECONDS = 365 * 24 * 3600
 
 Errors = Mapping[str, Sentence]
@@ -133,7 +132,7 @@ def _check_password(username: str, password: str) -> Person:
 
 
 def _sign_in(person: Person, password: str) -> None:
-    settings = current_app.extensions["lms_system"].settings
+    settings = current_system().settings
     now, old = clock.now(), session.get(SIGN_IN_KEY)
     with transaction() as database:
         if isinstance(old, str):
@@ -198,26 +197,18 @@ def signed_out() -> ResponseReturnValue:
 def _leave() -> ResponseReturnValue:
     """Empty the cookie and go through the Hub, if it is there to end its own session."""
     forget_session()
-    hub_url = current_places().hub_url
-    if _probe()(hub_url):
-        return redirect(f"{hub_url}/hub/logout")
-    return redirect("/signed-out?" + urlencode({"hub": "missed"}))
-
-
-def _probe() -> Callable[[str], bool]:
-    probe: Callable[[str], bool] = current_app.extensions.get("lms_hub_probe", hub_answers)
-    return probe
-
-
-def hub_answers(hub_url: str) -> bool:
-    """Say whether the Hub is there: a browser sent to one that is not would see no page at all."""
+    settings = current_system().settings
     try:
-        answer = requests.get(
-            f"{hub_url}/hub/health", timeout=HUB_PATIENCE_SECONDS, allow_redirects=False
-        )
-    except requests.RequestException:
-        return False
-    return answer.status_code < 500  # noqa: PLR2004 - the proxy says 503 for a Hub that is down
+        _hub_check()(settings)
+    except UnavailableError:
+        # A browser sent to a Hub that does not answer would see no page at all.
+        return redirect("/signed-out?" + urlencode({"hub": "missed"}))
+    return redirect(sign_out_url(settings))
+
+
+def _hub_check() -> Callable[[Settings], None]:
+    check: Callable[[Settings], None] = current_app.extensions.get("lms_hub_check", check_hub)
+    return check
 
 
 # --- the account page ---
@@ -239,7 +230,7 @@ def change_password() -> ResponseReturnValue:
         return _show_account(
             {"again": sentence("The two new passwords differ. Please type them again.")}
         )
-    settings = current_app.extensions["lms_system"].settings
+    settings = current_system().settings
     now, name = clock.now(), current_person().username
     try:
         _count_guess(name, current)
@@ -301,8 +292,3 @@ def choose_language(locale: str) -> ResponseReturnValue:
         samesite="Lax",
     )
     return response
-
-
-def say_error(error: LmsError) -> str:
-    """Return an error's sentence in the reader's language."""
-    return say(error.sentence)

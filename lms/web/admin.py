@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from flask import Blueprint, current_app, flash, redirect, render_template, request, url_for
+from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 from sqlalchemy.orm import Session
@@ -18,6 +18,7 @@ from lms.protocol.sentences import Sentence, sentence
 from lms.web.access import admin_only, current_actor
 from lms.web.database import session as database_session
 from lms.web.database import transaction
+from lms.web.system import current_system
 
 bp = Blueprint("admin", __name__, url_prefix="/admin")
 
@@ -84,7 +85,7 @@ def add_person() -> ResponseReturnValue:
                 typed["name"],
                 actor=current_actor(),
                 now=clock.now(),
-                uids=current_app.extensions["lms_system"].settings.uids,
+                uids=current_system().settings.uids,
                 email=typed["email"] or None,
                 is_admin=bool(typed["admin"]),
             )

@@ -1,5 +1,9 @@
 """The provider, driven by a plain client."""
 
+import re
+from dataclasses import replace
+from urllib.parse import parse_qs, urlsplit
+
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
@@ -8,6 +12,7 @@ from joserfc.jwk import KeySet
 from sqlalchemy import select
 
 from lms.bootstrap import System
+from lms.cli.wsgi import make_application
 from lms.enrolment.models import Enrolment
 from lms.enrolment.rules import EnrolmentState
 from lms.foundation.db import transaction
@@ -384,3 +389,45 @@ def test_userinfo_tells_strangers_nothing(hub: OAuthClient, header: str) -> None
     answer = hub.server.get("/oauth/userinfo", headers={"Authorization": header})
     assert answer.status_code == 401
     assert "Bearer" in answer.headers["WWW-Authenticate"]
+
+
+@pytest.mark.parametrize("lms_url", ["http://192.0.2.5:8000", "https://lms.example.org"])
+def test_it_works_on_a_lan_and_behind_an_operators_tls(
+    system: System, people: People, ticking: Clock, lms_url: str
+) -> None:
+    people.add("minseo")
+    settings = replace(system.settings, lms_url=lms_url)
+    with transaction(system.sessions) as session:
+        oauth.ensure_hub_client(session, settings, SECRET, now=ticking())
+    app = make_application(replace(system, settings=settings))
+    app.testing = True
+    # Behind TLS this hop is plain http with the public Host, as a proxy in front sends it.
+    host = {"Host": lms_url.partition("//")[2]}
+    page = "https" if lms_url.startswith("https") else "http"
+    browser = app.test_client()
+    token = re.search(
+        r'name="csrf_token" value="([^"]+)"',
+        browser.get("/login", headers=host, base_url=f"{page}://x/").text,
+    )
+    assert token
+    fields = {"csrf_token": token[1], "username": "minseo", "password": PASSWORD}
+    answer = browser.post(
+        "/login", data=fields, headers={**host, "Origin": lms_url}, base_url=f"{page}://x/"
+    )
+    assert answer.status_code == 302, answer.text
+    hub = OAuthClient(app.test_client(), SECRET)
+    sent = {
+        "response_type": "code",
+        "client_id": "hub",
+        "redirect_uri": CALLBACK,
+        "scope": "openid",
+        "code_challenge": hub.challenge,
+        "code_challenge_method": "S256",
+    }
+    asked = browser.get(
+        "/oauth/authorize", query_string=sent, headers=host, base_url=f"{page}://x/"
+    )
+    code = parse_qs(urlsplit(asked.location).query)["code"][0]
+    tokens = hub.exchange(code).json
+    assert tokens
+    assert hub.userinfo(tokens["access_token"]).status_code == 200
