@@ -6,6 +6,7 @@ launcher's. A late penalty is no part of this; it belongs to the gradebook room.
 """
 
 import hashlib
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -34,6 +35,7 @@ from lms.protocol.grading import CellResult, Integrity, Limits, NotebookResult, 
 from lms.protocol.sentences import Sentence, sentence
 
 _KEPT_RELEASES = 16
+_LOG = logging.getLogger("lms.runner")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +161,10 @@ def _missing(run: _Run, files: SubmittedFiles, name: str) -> NotebookOutcome:
 
 
 def _not_run(run: _Run, name: str, status: RunStatus, reason: Sentence) -> NotebookOutcome:
-    return NotebookOutcome(result=_result(run, name, status, reason))
+    from lms.outposts.runner.feedback import page
+
+    result = _result(run, name, status, reason)
+    return NotebookOutcome(result=result, feedback_html=page(result))
 
 
 def _run_notebook(
@@ -183,7 +188,7 @@ def _run_notebook(
     return NotebookOutcome(
         result=result,
         autograded=to_bytes(notebook),
-        feedback_html=_feedback(run, name, notebook, result),
+        feedback_html=_feedback(run, notebook, result),
     )
 
 
@@ -193,9 +198,21 @@ def _kernel(run: _Run) -> Any:  # noqa: ANN401 (imported late: zmq is heavy)
     return SandboxKernel(run.launcher, run.release.data_files, run.limits, run.seed)
 
 
-def _feedback(run: _Run, name: str, notebook: NotebookNode, result: NotebookResult) -> bytes | None:
-    del run, name, notebook, result
-    return None
+def _feedback(run: _Run, notebook: NotebookNode, result: NotebookResult) -> bytes:
+    from lms.outposts.runner.feedback import page, render_feedback
+
+    name = result.notebook
+    try:
+        return render_feedback(
+            notebook,
+            run.release.released[name],
+            run.gradebook.resources(run.release.name, name),
+            run.release.student_files,
+            result,
+        )
+    except Exception:  # noqa: BLE001 (what a kernel sent must not cost a student the score)
+        _LOG.exception("feedback on %s could not be written", name)
+        return page(result)
 
 
 def _result(run: _Run, name: str, status: RunStatus, reason: Sentence | None) -> NotebookResult:
