@@ -31,6 +31,7 @@ MAX_OUTPUT_CHARACTERS = 20_000
 OUTLINE_DEPTH = 3
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 _RULE = re.compile(r"\A\s*(?:-{3,}|\*{3,}|_{3,})\s*\n")
+_TWO_LANGUAGES = re.compile(r"((?:[\d.]+\s+)?)([^·]*[가-힣][^·]*) · ([^·가-힣]+)")
 _FORMATTER = HtmlFormatter(nowrap=True)
 _PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 
@@ -92,7 +93,7 @@ def _render_notebook(name: str, content: bytes, locale: Locale | None) -> Readin
     except (ValueError, TypeError, KeyError, RecursionError):
         raise BrokenContentError(name) from None
     kept = [cell for cell in cells if locale is None or _language(cell) in {None, locale}]
-    writer = _Writer(lexer=_lexer_name(document))
+    writer = _Writer(_lexer_name(document), locale)
     parts = [writer.cell(cell) for cell in kept]
     return writer.finish(
         "".join(parts),
@@ -134,8 +135,9 @@ def highlight_code(source: str, lexer: str) -> str:
 class _Writer:
     """Renders the pieces of one document and collects its headings."""
 
-    def __init__(self, lexer: str = "python") -> None:
+    def __init__(self, lexer: str = "python", locale: Locale | None = None) -> None:
         self._lexer = lexer
+        self._locale = locale
         self._headings: list[Heading] = []
         self._started = False
         self._engine = MarkdownIt(
@@ -196,12 +198,22 @@ class _Writer:
             if opening.type == "heading_open":
                 level = min(int(opening.tag[1]) + (0 if opening.tag != "h1" else 1), 6)
                 opening.tag = f"h{level}"
+                self._keep_language(inline)
                 anchor = f"s-{len(self._headings) + 1}"
                 opening.attrSet("id", anchor)
                 self._headings.append(Heading(anchor, _plain(inline), level))
         for token in tokens:
             if token.type == "heading_close" and token.tag == "h1":
                 token.tag = "h2"
+
+    def _keep_language(self, inline: Token) -> None:
+        """Shorten a heading "3.1 한국어 · English" to the language that is read."""
+        match = _TWO_LANGUAGES.fullmatch(inline.content)
+        children = inline.children or []
+        if self._locale is None or match is None or len(children) != 1:
+            return
+        number, korean, english = match.groups()
+        children[0].content = number + (korean if self._locale == "ko" else english)
 
     def _output(self, output: object) -> str:
         if not isinstance(output, dict):
