@@ -1,0 +1,73 @@
+"""`lms course`: check a course folder; import and publish stand in lms.cli.publish."""
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from lms.cli.publish import import_courses, publish
+from lms.foundation.errors import UnavailableError
+from lms.foundation.settings import load_settings
+from lms.outposts.broker.launcher import DirectLauncher, SandboxUnavailableError
+from lms.outposts.runner.check import AssignmentReport, check_course, find_assignments
+from lms.outposts.runner.report import CourseReport
+from lms.protocol.sentences import sentence
+
+
+@click.group()
+def course() -> None:
+    """Check, import and publish courses."""
+
+
+course.add_command(import_courses)
+course.add_command(publish)
+
+
+@course.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def check(path: Path, *, as_json: bool) -> None:
+    """Check PATH, any nbgrader course folder or one assignment's folder.
+
+    Runs the reference solutions and the unanswered release in sandboxes. The exit status is 1
+    when something has to be mended.
+    """
+    try:
+        report = _checked(path, quiet=as_json)
+    except SandboxUnavailableError as error:
+        raise UnavailableError(
+            sentence("No sandbox can be started here: %(problem)s", problem=str(error)),
+        ) from error
+    if as_json:
+        click.echo(json.dumps(report.to_json(), ensure_ascii=False, indent=2))
+    else:
+        for assignment in report.assignments:
+            _print(assignment)
+    sys.exit(0 if report.ok else 1)
+
+
+def _checked(path: Path, *, quiet: bool) -> CourseReport:
+    launcher = DirectLauncher(unsafe=load_settings().unsafe_grading)
+    count = len(find_assignments(path))
+    if quiet or not count or not sys.stderr.isatty():
+        return check_course(path, launcher)
+    with click.progressbar(length=count, label="Checking", file=sys.stderr) as shown:
+        return check_course(path, launcher, on_checked=lambda _: shown.update(1))
+
+
+def _print(report: AssignmentReport) -> None:
+    click.echo(
+        f"{report.name}: notebooks {len(report.notebooks)}, graded cells {report.cells}, "
+        f"points {report.points:g} ({report.manual_points:g} by hand)"
+    )
+    if report.reference_score is not None and report.blank_score is not None:
+        machine = report.points - report.manual_points
+        click.echo(
+            f"  reference {report.reference_score:g} of {machine:g}, "
+            f"unanswered {report.blank_score:g}"
+        )
+    for problem in report.problems:
+        click.echo(f"  {problem.severity}: {problem.where}: {problem.message}")
+    if not report.problems:
+        click.echo("  no problems")

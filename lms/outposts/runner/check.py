@@ -1,0 +1,263 @@
+"""Checking a course folder: what an instructor should know before students do."""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lms.outposts.broker.launcher import KernelLauncher, SandboxUnavailableError
+from lms.outposts.runner.errors import KernelStartError, ReleaseError
+from lms.outposts.runner.files import SUFFIX, is_ignored
+from lms.outposts.runner.grade import NotebookOutcome, grade_submission, prepared
+from lms.outposts.runner.lint import DOUBLED, MISSING, lint, lint_release
+from lms.outposts.runner.release import BuiltRelease
+from lms.outposts.runner.report import AssignmentReport, CourseReport, Problem
+from lms.outposts.runner.source import AssignmentSource, load_source
+from lms.protocol.grading import Limits, RunStatus
+from lms.protocol.sentences import Sentence, sentence
+
+__all__ = ["AssignmentReport", "CourseReport", "Problem", "check_course", "find_assignments"]
+
+_RAN = frozenset({RunStatus.GRADED, RunStatus.NEEDS_MANUAL})
+_CUT = 200
+
+
+def check_course(
+    path: Path,
+    launcher: KernelLauncher,
+    *,
+    limits: Limits | None = None,
+    on_checked: Callable[[AssignmentReport], None] | None = None,
+) -> CourseReport:
+    """Check every assignment of the course, or the one assignment, at `path`.
+
+    Works on any nbgrader course folder. Runs reference and blank notebooks in sandboxes; raises
+    SandboxUnavailableError where there are none, and nothing for whatever is in the folder.
+    """
+    folders = find_assignments(path)
+    if not folders:
+        problem = _error(
+            path.name, sentence("No assignment was found in %(path)s.", path=str(path))
+        )
+        return CourseReport(assignments=(AssignmentReport(name=path.name, problems=(problem,)),))
+
+    def check(folder: Path) -> AssignmentReport:
+        report = check_assignment(folder, launcher, limits or Limits())
+        if on_checked is not None:
+            on_checked(report)
+        return report
+
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        return CourseReport(assignments=tuple(pool.map(check, folders)))
+
+
+def find_assignments(path: Path) -> list[Path]:
+    """Return the assignment folders at `path`: a course, its `source` folder, or one assignment."""
+    if not path.is_dir():
+        return []
+    if (path / "source").is_dir():
+        return _subfolders(path / "source")
+    if any(entry.name.endswith(SUFFIX) for entry in path.iterdir()) and path.name != "source":
+        return [path]
+    return [folder for folder in _subfolders(path) if _has_notebook(folder)]
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    return sorted(
+        entry
+        for entry in folder.iterdir()
+        if entry.is_dir() and not is_ignored(entry.name) and not entry.name.startswith(".")
+    )
+
+
+def _has_notebook(folder: Path) -> bool:
+    return any(entry.name.endswith(SUFFIX) for entry in folder.iterdir())
+
+
+def check_assignment(folder: Path, launcher: KernelLauncher, limits: Limits) -> AssignmentReport:
+    """Check one assignment's folder; raises SandboxUnavailableError, and nothing for the folder."""
+    report = AssignmentReport(name=folder.resolve().name)
+    try:
+        source = load_source(folder)
+        report = replace(report, name=source.name, problems=tuple(lint(source)))
+        return _check_built(report, source, launcher, limits)
+    except ReleaseError as error:
+        return _with(report, [_error(report.name, error.sentence)])
+    except SandboxUnavailableError:
+        raise
+    except KernelStartError as error:
+        return _with(report, [_error(report.name, error.sentence)])
+    except Exception as error:  # noqa: BLE001 (no folder may stop the check of the others)
+        unknown = sentence(
+            "The assignment could not be checked: %(problem)s",
+            problem=f"{type(error).__name__}: {error}"[:_CUT],
+        )
+        return _with(report, [_error(report.name, unknown)])
+
+
+def _with(report: AssignmentReport, problems: Iterable[Problem]) -> AssignmentReport:
+    """Add problems, each said once: a lint and a failed build may find the same."""
+    said = list(report.problems)
+    for problem in problems:
+        repeated = str(problem.message).partition(":")[2].strip()
+        if problem not in said and not any(str(p.message) == repeated for p in said):
+            said.append(problem)
+    return replace(report, problems=tuple(said))
+
+
+def _check_built(
+    report: AssignmentReport, source: AssignmentSource, launcher: KernelLauncher, limits: Limits
+) -> AssignmentReport:
+    if any(problem.message.template == DOUBLED for problem in report.problems):
+        return report  # nbgrader would say the same without the name
+    release = prepared(source)
+    report = replace(
+        _with(report, lint_release(source, release)),
+        notebooks=tuple(facts.name for facts in release.notebooks),
+        cells=sum(facts.cells for facts in release.notebooks),
+        points=release.points,
+        manual_points=release.manual_points,
+    )
+    reference = grade_submission(source, release.instructor_files, limits=limits, launcher=launcher)
+    blank = grade_submission(source, release.student_files, limits=limits, launcher=launcher)
+    report = _with(report, [*_judge_reference(reference), *_judge_blank(release, blank)])
+    report = replace(
+        report,
+        reference_score=sum(outcome.result.score for outcome in reference),
+        blank_score=sum(outcome.result.score for outcome in blank),
+    )
+    return _soften(report) if _is_full(reference) else report
+
+
+def _is_full(outcomes: Iterable[NotebookOutcome]) -> bool:
+    return not any(True for _ in _judge_scores(outcomes))
+
+
+def _soften(report: AssignmentReport) -> AssignmentReport:
+    """Turn missing files into warnings when the reference gets along without them."""
+    return replace(
+        report,
+        problems=tuple(
+            replace(problem, severity="warning") if problem.message.template == MISSING else problem
+            for problem in report.problems
+        ),
+    )
+
+
+def _judge_reference(outcomes: tuple[NotebookOutcome, ...]) -> Iterator[Problem]:
+    yield from _judge_scores(outcomes)
+    for outcome in outcomes:
+        for cell in _test_cells(outcome):
+            yield from _judge_outputs(outcome.result.notebook, cell)
+
+
+def _judge_scores(outcomes: Iterable[NotebookOutcome]) -> Iterator[Problem]:
+    """Yield the cells for which the reference solution does not get all points."""
+    for outcome in outcomes:
+        result = outcome.result
+        if result.status not in _RAN and result.reason is not None:
+            yield _error(
+                result.notebook,
+                sentence(
+                    "The reference solution does not run: %(problem)s", problem=str(result.reason)
+                ),
+            )
+            continue
+        errors = {_id_of(cell): _first_error(cell) for cell in _test_cells(outcome)}
+        for graded in result.cells:
+            if graded.needs_manual or graded.grade_id not in errors:
+                continue
+            if graded.auto_score is None or graded.auto_score < graded.max_score:
+                yield _error(
+                    f"{result.notebook}:{graded.grade_id}",
+                    sentence(
+                        "The reference solution scores %(score)s of %(points)s points.%(problem)s",
+                        score=f"{graded.auto_score or 0:g}",
+                        points=f"{graded.max_score:g}",
+                        problem=errors[graded.grade_id],
+                    ),
+                )
+
+
+def _judge_outputs(notebook: str, cell: dict[str, Any]) -> Iterator[Problem]:
+    """Yield outputs of a reference's test cell that make its score fragile."""
+    where = f"{notebook}:{_id_of(cell)}"
+    for output in cell["outputs"]:
+        if output["output_type"] == "stream" and output["name"] == "stderr":
+            yield Problem(
+                severity="warning",
+                where=where,
+                message=sentence("The test writes to stderr, which nbgrader takes as a failure."),
+            )
+        elif output["output_type"] == "execute_result" and not _is_number(output):
+            yield Problem(
+                severity="warning",
+                where=where,
+                message=sentence(
+                    "The test's last line has a value that is no number; nbgrader gives full marks"
+                    " for any such value."
+                ),
+            )
+
+
+def _judge_blank(release: BuiltRelease, outcomes: tuple[NotebookOutcome, ...]) -> Iterator[Problem]:
+    for outcome in outcomes:
+        for graded in outcome.result.cells:
+            if graded.auto_score:
+                yield Problem(
+                    severity="warning",
+                    where=f"{outcome.result.notebook}:{graded.grade_id}",
+                    message=sentence(
+                        "An unanswered notebook gets %(score)s of %(points)s points here.",
+                        score=f"{graded.auto_score:g}",
+                        points=f"{graded.max_score:g}",
+                    ),
+                )
+    if (
+        outcomes
+        and release.points
+        and all(outcome.result.score >= outcome.result.max_score for outcome in outcomes)
+    ):
+        yield _error(release.name, sentence("An unanswered submission gets full marks."))
+
+
+def _test_cells(outcome: NotebookOutcome) -> list[dict[str, Any]]:
+    if outcome.autograded is None:
+        return []
+    cells: list[dict[str, Any]] = json.loads(outcome.autograded)["cells"]
+    return [
+        cell
+        for cell in cells
+        if cell["cell_type"] == "code"
+        and cell["metadata"].get("nbgrader", {}).get("grade")
+        and not cell["metadata"]["nbgrader"].get("solution")
+    ]
+
+
+def _id_of(cell: dict[str, Any]) -> str:
+    return str(cell["metadata"]["nbgrader"]["grade_id"])
+
+
+def _first_error(cell: dict[str, Any]) -> str:
+    for output in cell["outputs"]:
+        if output["output_type"] == "error":
+            return f" {output['ename']}: {output['evalue']}"[:_CUT].rstrip(": \n")
+        if output["output_type"] == "stream" and output["name"] == "stderr":
+            lines = str(output["text"]).strip().splitlines()
+            return f" stderr: {lines[-1] if lines else ''}"[:_CUT]
+    return ""
+
+
+def _is_number(output: dict[str, Any]) -> bool:
+    try:
+        float(output["data"].get("text/plain", ""))
+    except ValueError:
+        return False
+    return True
+
+
+def _error(where: str, message: Sentence) -> Problem:
+    return Problem(severity="error", where=where, message=message)
