@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from lms.outposts.broker import layout
 from lms.outposts.broker.address import socket_address
-from lms.outposts.broker.spec import Spec
+from lms.outposts.broker.spec import Spec, blank_spec
 from lms.protocol.broker import KernelRequest, SandboxReport, Verdict
 
 __all__ = [
@@ -220,41 +220,31 @@ def kernel_spec(request: KernelRequest, *, caller_uid: int, caller_pid: int) -> 
         "LOGNAME": "student",
         "JUPYTER_PLATFORM_DIRS": "0",
     }
-    return Spec(
-        argv=list(request.argv),
-        env=env,
-        cwd=KERNEL_FOLDER,
-        umask=0,
-        user="student",
-        home=KERNEL_HOME,
-        uid=RUN_UIDS[0],
-        gid=RUN_UIDS[0],
-        groups=[],
-        lease_first=RUN_UIDS[0] if is_root else 0,
-        lease_end=RUN_UIDS[1] if is_root else 0,
-        user_namespace=not is_root,
-        network=False,
-        terminals=False,
-        isolated=True,
-        detached=False,
-        caller_pid=caller_pid,
-        caller_uid=caller_uid,
-        binds=layout.program_binds(),
-        connection_dir=request.connection_dir,
-        files_dir=request.files_dir or "",
-        scratch_bytes=limits.disk_bytes,
-        memory_bytes=limits.memory_bytes,
-        watched_memory=False,
-        processes=limits.processes,
-        wall_seconds=limits.wall_seconds,
-        output_bytes=limits.output_bytes,
+    return blank_spec() | {
+        "argv": list(request.argv),
+        "env": env,
+        "cwd": KERNEL_FOLDER,
+        "umask": 0,
+        "user": "student",
+        "home": KERNEL_HOME,
+        "uid": RUN_UIDS[0],
+        "gid": RUN_UIDS[0],
+        "lease_first": RUN_UIDS[0] if is_root else 0,
+        "lease_end": RUN_UIDS[1] if is_root else 0,
+        "user_namespace": not is_root,
+        "caller_pid": caller_pid,
+        "caller_uid": caller_uid,
+        "binds": layout.program_binds(),
+        "connection_dir": request.connection_dir,
+        "files_dir": request.files_dir or "",
+        "scratch_bytes": limits.disk_bytes,
+        "memory_bytes": limits.memory_bytes,
+        "processes": limits.processes,
+        "wall_seconds": limits.wall_seconds,
+        "output_bytes": limits.output_bytes,
         # A little more than the disk: a full disk should say so, not the file limit.
-        file_bytes=limits.disk_bytes + (1 << 20),
-        on_memory="end",
-        output="capture",
-        grace_seconds=0,
-        report_path="",
-    )
+        "file_bytes": limits.disk_bytes + (1 << 20),
+    }
 
 
 def start_keeper(

@@ -15,7 +15,7 @@ from pathlib import Path
 from lms.outposts.broker import layout
 from lms.outposts.broker.launcher import start_keeper
 from lms.outposts.broker.processes import ProcessName
-from lms.outposts.broker.spec import Bind, Spec
+from lms.outposts.broker.spec import Bind, Spec, blank_spec
 from lms.protocol.broker import ServerRequest, ServerState, Verdict
 
 #: The only programs a server may be; the rest of its arguments is the Hub's.
@@ -161,37 +161,24 @@ def _server_spec(
         "USER": request.username,
         "LOGNAME": request.username,
     }
-    return Spec(
-        argv=list(argv),
-        env=env,
-        cwd=str(home),
-        umask=0o077,
-        user=request.username,
-        home=str(home),
-        uid=request.uid,
-        gid=request.uid,
-        groups=[],
-        lease_first=0,
-        lease_end=0,
-        user_namespace=not is_root,
-        network=True,
-        terminals=True,
-        isolated=True,
-        detached=True,
-        caller_pid=0,
-        caller_uid=0,
-        binds=[*layout.program_binds(), Bind(path=str(home), writable=True, optional=False)],
-        connection_dir="",
-        files_dir="",
-        scratch_bytes=limits.scratch_bytes,
-        memory_bytes=limits.memory_bytes,
-        watched_memory=False,
-        processes=limits.processes,
-        wall_seconds=0,
-        output_bytes=0,
-        file_bytes=0,
-        on_memory="largest",
-        output=str(log),
-        grace_seconds=_GRACE_SECONDS,
-        report_path=str(report),
-    )
+    return blank_spec() | {
+        "argv": list(argv),
+        "env": env,
+        "cwd": str(home),
+        "user": request.username,
+        "home": str(home),
+        "uid": request.uid,
+        "gid": request.uid,
+        "user_namespace": not is_root,
+        "network": True,
+        "terminals": True,
+        "detached": True,
+        "binds": [*layout.program_binds(), Bind(path=str(home), writable=True, optional=False)],
+        "scratch_bytes": limits.scratch_bytes,
+        "memory_bytes": limits.memory_bytes,
+        "processes": limits.processes,
+        "on_memory": "largest",
+        "output": str(log),
+        "grace_seconds": _GRACE_SECONDS,
+        "report_path": str(report),
+    }

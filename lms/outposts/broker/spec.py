@@ -63,3 +63,41 @@ class Spec(TypedDict):
     grace_seconds: float
     #: Where the final report is written as well (empty: nowhere); the folder must exist.
     report_path: str
+
+
+def blank_spec() -> Spec:
+    """Return a sandbox with no program, no limits and no way out, for launchers to fill in."""
+    return Spec(
+        argv=[],
+        env={},
+        cwd="/",
+        umask=0o077,
+        user="nobody",
+        home="/",
+        uid=65534,
+        gid=65534,
+        groups=[],
+        lease_first=0,
+        lease_end=0,
+        user_namespace=False,
+        network=False,
+        terminals=False,
+        isolated=True,
+        detached=False,
+        caller_pid=0,
+        caller_uid=0,
+        binds=[],
+        connection_dir="",
+        files_dir="",
+        scratch_bytes=0,
+        memory_bytes=0,
+        watched_memory=False,
+        processes=0,
+        wall_seconds=0,
+        output_bytes=0,
+        file_bytes=0,
+        on_memory="end",
+        output="capture",
+        grace_seconds=0,
+        report_path="",
+    )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lms.outposts.broker import layout
 from lms.outposts.broker.launcher import start_keeper
-from lms.outposts.broker.spec import Bind, Spec
+from lms.outposts.broker.spec import Bind, Spec, blank_spec
 
 _HOME = "/home/part"
 
@@ -36,42 +36,24 @@ class View:
 
 def view_spec(argv: Sequence[str], env: Mapping[str, str], view: View) -> Spec:
     """Return the sandbox that is `view`, for `argv` with `env` (HOME is the view's own)."""
-    return Spec(
-        argv=list(argv),
-        env={"PATH": layout.search_path(), "LANG": "C.UTF-8", **env, "HOME": _HOME},
-        cwd=_HOME,
-        umask=view.umask,
-        user="part",
-        home=_HOME,
-        uid=view.uid,
-        gid=view.gid,
-        groups=list(view.groups),
-        lease_first=0,
-        lease_end=0,
-        user_namespace=False,
-        network=True,
-        terminals=False,
-        isolated=True,
-        detached=True,
-        caller_pid=0,
-        caller_uid=0,
-        binds=layout.program_binds()
+    return blank_spec() | {
+        "argv": list(argv),
+        "env": {"PATH": layout.search_path(), "LANG": "C.UTF-8", **env, "HOME": _HOME},
+        "cwd": _HOME,
+        "umask": view.umask,
+        "user": "part",
+        "home": _HOME,
+        "uid": view.uid,
+        "gid": view.gid,
+        "groups": list(view.groups),
+        "network": True,
+        "binds": layout.program_binds()
         + _binds(view.read_write, writable=True)
         + _binds(view.read_only, writable=False),
-        connection_dir="",
-        files_dir="",
-        scratch_bytes=view.scratch_bytes,
-        memory_bytes=0,
-        watched_memory=False,
-        processes=0,
-        wall_seconds=0,
-        output_bytes=0,
-        file_bytes=0,
-        on_memory="end",
-        output="inherit",
-        grace_seconds=view.grace_seconds,
-        report_path="",
-    )
+        "scratch_bytes": view.scratch_bytes,
+        "output": "inherit",
+        "grace_seconds": view.grace_seconds,
+    }
 
 
 def start_in_view(

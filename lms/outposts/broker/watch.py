@@ -88,22 +88,20 @@ class Handles:
         self.scratch = ""
         #: Folder and name of the report file, when one is wanted.
         self.report: tuple[int, str] | None = None
-        text = b""
-        while not text.endswith(b"\n"):
-            data = os.read(status, 64)
-            if not data:
-                break
-            text += data
         #: The program's pid as /proc here shows it; 0 when the first process died at once.
-        self.program, _, self.early = (
-            (int(text.split(b"\n")[0]), 0, text.partition(b"\n")[2])
-            if b"\n" in text
-            else (0, 0, b"")
-        )
+        self.program = _read_pid(status)
         self.program_fd: int | None = None
         if self.program:
             with contextlib.suppress(OSError):
                 self.program_fd = os.open(f"/proc/{self.program}", os.O_DIRECTORY)
+
+
+def _read_pid(status: int) -> int:
+    """Read the first line of the status pipe and no byte more."""
+    text = b""
+    while (byte := os.read(status, 1)) not in {b"", b"\n"}:
+        text += byte
+    return int(text or b"0")
 
 
 class Watch:
@@ -265,7 +263,7 @@ class Watch:
         os.waitpid(handles.first, 0)
         if handles.output is not None:
             handles.output.drain()
-        status = handles.early or os.read(handles.status, 64)
+        status = os.read(handles.status, 64)
         code = os.waitstatus_to_exitcode(int(status)) if status.strip() else -signal.SIGKILL
         oom = self._verdict == "out_of_memory"
         if handles.group is not None:
