@@ -91,7 +91,8 @@ def _no_points(value: Notebook) -> None:
 
 
 def _strange_ids(value: Notebook) -> None:
-    for number, strange in enumerate(([], {}, 7, "", "x" * 9999, None)):
+    strange_ids: list[object] = [[], {}, 7, "", "x" * 9999, None]
+    for number, strange in enumerate(strange_ids):
         cell = plain("pass")
         cell["metadata"]["nbgrader"] = {"grade_id": strange, "grade": True}
         value["cells"].insert(0, {**cell, "id": f"s{number}"})
