@@ -5,6 +5,8 @@ c = get_config()
 
 # How long a server believes what the Hub said about a token, in seconds: the longest that a person
 # whose account was disabled keeps a running server, besides the Hub's own minute.
-c.HubOAuth.cache_max_age = 30
+c.HubOAuth.cache_max_age = 15
 # A learner's home has no desktop with a bin.
 c.FileContentsManager.delete_to_trash = False
+# Formgrader stands in a frame of JupyterLab; the Hub's own rule, 'none', would leave it blank.
+c.ServerApp.tornado_settings = {"headers": {"Content-Security-Policy": "frame-ancestors 'self'"}}

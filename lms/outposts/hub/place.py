@@ -92,9 +92,8 @@ def proxy_command(python: str, place: HubPlace) -> tuple[str, ...]:
     """Return the command that starts the proxy; it wants CONFIGPROXY_AUTH_TOKEN set."""
     return (
         python,
-        # The package has no __main__, and a console script's first line must not pass 127 bytes.
-        "-c",
-        "from configurable_http_proxy.cli import main; main()",
+        "-m",
+        "lms.outposts.hub.proxy",
         "--ip",
         place.bind,
         "--port",

@@ -1,7 +1,7 @@
 """Starts a person's notebook server through the compute broker."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -102,12 +102,6 @@ class BrokerSpawner(Spawner):
         if self.pid:
             await asyncio.to_thread(self.launcher.stop, self.user.name, self.name, self.pid)
         self.clear_state()
-
-    async def progress(self) -> AsyncIterator[dict[str, object]]:
-        """Say how far the start is, for the waiting page; a start takes about nine seconds."""
-        for percent in range(10, 95, 5):
-            yield {"progress": percent, "message": ""}
-            await asyncio.sleep(0.6)
 
     def _kept(self) -> dict[str, str]:
         env = process_environment()

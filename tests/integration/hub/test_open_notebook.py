@@ -70,6 +70,13 @@ def csrf_of(page: requests.Response) -> str:
     return found[1]
 
 
+def released(source: str) -> bytes:
+    """Return a notebook as releases hold it: it names its kernel, or Lab would ask for one."""
+    document = json.loads(notebook(source))
+    document["metadata"]["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+    return json.dumps(document).encode()
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
     lms_port, hub_port = free_ports(1), free_ports(3)
@@ -111,7 +118,7 @@ def _fill(session: Session, system: System) -> None:
     offering = make_offering(session, key="py-2026")
     task = make_task(session, offering, "ps1")
     manifest = {
-        "student": {"ps1.ipynb": system.blobs.put(notebook("# yours"))},
+        "student": {"ps1.ipynb": system.blobs.put(released("# yours"))},
         "instructor": {"ps1.ipynb": system.blobs.put(notebook("hidden = 1"))},
     }
     assert task.release is not None
