@@ -44,6 +44,17 @@ def _configure_hub(c: Any, place: HubPlace, templates: Path) -> None:  # noqa: A
         {"name": SERVICE, "api_token": sign_out_token(place.key("cookie_secret"))},
     ]
     c.JupyterHub.load_roles = [
+        # People may use and handle their own servers. JupyterHub's default, "self", would also let
+        # them make tokens that never expire and outlive a sign-out, and share their servers.
+        {
+            "name": "user",
+            "scopes": [
+                "access:servers!user",
+                "read:users!user",
+                "servers!user",
+                "users:activity!user",
+            ],
+        },
         # The LMS itself: it may end people's servers and nothing else.
         {
             "name": "lms",

@@ -1,6 +1,7 @@
 """A real Hub, its proxy and a real notebook server, with a stand-in for the LMS's sign-in."""
 
 import os
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -74,6 +75,19 @@ def test_a_server_is_refused_with_options_nobody_may_set(stack: Stack) -> None:
     assert "takes no options" in answer.json()["message"]
 
 
+def test_nobody_makes_a_token_that_outlives_the_sign_in(stack: Stack) -> None:
+    browser = stack.browser(Person("hayun", os_uid=200005))
+    page = browser.get(f"{stack.place.hub_url}/hub/home")
+    token = browser.cookies.get("_xsrf", path="/hub/")
+    answer = browser.post(
+        f"{stack.place.hub_url}/hub/api/users/hayun/tokens",
+        params={"_xsrf": token},
+        json={"note": "for ever"},
+        headers={"Referer": page.url},
+    )
+    assert answer.status_code in {403, 404}, answer.text
+
+
 def test_signing_out_leaves_old_cookies_worthless(stack: Stack) -> None:
     browser = stack.browser(Person("sua", os_uid=200004))
     stack.start_server(browser, "sua")
@@ -94,3 +108,26 @@ def test_signing_out_leaves_old_cookies_worthless(stack: Stack) -> None:
         assert home.url.startswith(stack.place.lms_url)
     # The server itself goes on: only the session has ended.
     os.kill(stack.server_pid("sua"), 0)
+
+
+def test_signing_out_counts_also_when_the_hub_had_already_been_refused(stack: Stack) -> None:
+    person = Person("hana", os_uid=200005)
+    browser = stack.browser(person)
+    stack.start_server(browser, "hana")
+    old = requests.Session()
+    old.trust_env = False
+    old.cookies.update(browser.cookies)
+    # The LMS ends the sign-in before it sends the browser on; by then the Hub may have asked.
+    stack.provider.sessions.clear()
+    stack.provider.tokens.clear()
+    time.sleep(stack.place.refresh_seconds + 1)
+    browser.get(f"{stack.place.hub_url}/hub/logout")
+
+    # The Hub keeps what the LMS says by person: a new sign-in must not revive old cookies.
+    again = stack.browser(person)
+    assert again.get(f"{stack.place.hub_url}/hub/home").url.startswith(stack.place.hub_url)
+    old.cookies.clear(domain="127.0.0.1")
+    for path in ("/hub/home", "/user/hana/lab"):
+        page = old.get(f"{stack.place.hub_url}{path}")
+        assert page.url.startswith(stack.place.lms_url), page.url
+    assert stack.api(old, "hana") != 200
