@@ -58,13 +58,12 @@ def get_programme(session: Session, key: str) -> Programme:
 
 
 def list_courses(session: Session, wanted: CourseFilter | None = None) -> list[Course]:
-    """Return the courses that match, with units, assignments and offerings loaded."""
+    """Return the courses that match, with units and offerings loaded."""
     wanted = wanted or CourseFilter()
     query = (
         select(Course)
         .options(
             selectinload(Course.units),
-            selectinload(Course.assignments),
             selectinload(Course.offerings),
         )
         .order_by(Course.code, Course.key)
@@ -146,7 +145,7 @@ def list_offerings(session: Session, offering_ids: Iterable[int] | None = None) 
 def list_titles(session: Session, keys: Iterable[str]) -> dict[str, Bilingual]:
     """Return the titles of the courses among `keys`, by key."""
     rows = session.execute(select(Course.key, Course.title).where(Course.key.in_(list(keys))))
-    return dict(rows.tuples().all())
+    return {row[0]: row[1] for row in rows}
 
 
 def list_newest_releases(session: Session, course: Course) -> dict[int, ReleaseFacts]:

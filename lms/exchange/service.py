@@ -170,7 +170,7 @@ def count_received(session: Session, offering_ids: Iterable[int]) -> dict[int, i
         .where(OfferedAssignment.offering_id.in_(list(offering_ids)))
         .group_by(OfferedAssignment.offering_id)
     )
-    return dict(rows.tuples().all())
+    return {row[0]: row[1] for row in rows}
 
 
 def get_submission(
