@@ -147,7 +147,7 @@ def _submitted_cell(cell: object) -> SubmittedCell:
     grade_id = nbgrader.get("grade_id") if isinstance(nbgrader, dict) else None
     cell_type = cell.get("cell_type")
     return SubmittedCell(
-        cell_type=cell_type if cell_type in _CELL_TYPES else "raw",
+        cell_type=cell_type if isinstance(cell_type, str) and cell_type in _CELL_TYPES else "raw",
         source=_text(cell.get("source", "")),
         grade_id=grade_id if isinstance(grade_id, str) and grade_id else None,
         is_tagged=_has_running_tag(metadata.get("tags") if isinstance(metadata, dict) else None),
@@ -178,7 +178,7 @@ def _joined(raw: dict[str, Any]) -> NotebookNode:
     notebook.setdefault("metadata", nbformat.from_dict({}))
     notebook.setdefault("nbformat_minor", 0)
     for cell in notebook.cells:
-        if cell.get("cell_type") not in _CELL_TYPES:
+        if str(cell.get("cell_type")) not in _CELL_TYPES:
             raise _UnreadableError(
                 sentence("A cell has the unknown type %(type)s.", type=str(cell.get("cell_type"))),
             )

@@ -90,6 +90,11 @@ def _link_out(folder: Path) -> None:
     (folder / "passwd").symlink_to("/etc/passwd")
 
 
+def _checkpoints(folder: Path) -> None:
+    write(folder, good())
+    write(folder / ".ipynb_checkpoints", b"x")
+
+
 def _source(grade_id: str, text: str) -> Make:
     return _changed(lambda value: cell_of(value, grade_id).update(source=text))
 
@@ -271,10 +276,7 @@ BROKEN: dict[str, tuple[Make, str, str]] = {
 FINE: dict[str, Make] = {
     "format 3": _format_three,
     "binary data": _with_file("data.bin", bytes(range(256))),
-    "a checkpoint folder": lambda folder: (
-        write(folder, good()),
-        write(folder / ".ipynb_checkpoints", b"x"),
-    )[0],
+    "a checkpoint folder": _checkpoints,
     "no cell ids": _changed(
         lambda value: [value.update(nbformat_minor=4)] + [cell.pop("id") for cell in value["cells"]]
     ),
