@@ -13,6 +13,7 @@ import fcntl
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import time
@@ -36,6 +37,7 @@ _SETTLED_SECONDS = 60.0
 #: Crashes before a part was ever ready that make `run` give up.
 _FIRST_TRIES = 3
 _LOG_BYTES = 50 << 20
+_LOG_LOOK_SECONDS = 60.0
 _TAIL_BYTES = 2000
 
 
@@ -94,7 +96,6 @@ class _Child:
         self.crashes = 0
         self.restarts = -1
         self.start_at = 0.0
-        self.was_ready = False
         self.is_ready = False
 
 
@@ -126,6 +127,7 @@ class Supervisor:
         self._mark = sha256(os.fsencode(run_dir.resolve())).hexdigest()[:16]
         self._signals = 0
         self._wake = os.pipe()
+        self._look_at_logs_at = 0.0
 
     def run(self) -> None:
         """Start all parts, keep them running, and end them on SIGINT or SIGTERM.
@@ -171,6 +173,10 @@ class Supervisor:
         if poll.poll(_TICK_SECONDS * 1000):
             os.read(self._wake[0], 64)
         now = time.monotonic()
+        if now >= self._look_at_logs_at:
+            self._look_at_logs_at = now + _LOG_LOOK_SECONDS
+            for child in self._children:
+                _rotate(self.log_path(child.part.name))
         for child in self._children:
             if child.process is not None and child.process.poll() is not None:
                 self._take_crash(child, now)
@@ -182,7 +188,7 @@ class Supervisor:
 
     def _ask(self, child: _Child) -> None:
         if child.part.ready is None or child.part.ready() is None:
-            child.is_ready = child.was_ready = True
+            child.is_ready = True
             self._tell(Event(part=child.part.name, stage=Stage.READY))
 
     def _take_crash(self, child: _Child, now: float) -> None:
@@ -208,7 +214,6 @@ class Supervisor:
     def _start(self, child: _Child) -> None:
         part = child.part
         path = self.log_path(part.name)
-        _rotate(path)
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         log = os.open(path, flags, 0o600)
         try:
@@ -372,9 +377,13 @@ def _reap_strangers(ours: set[int]) -> None:
 
 
 def _rotate(path: Path) -> None:
-    with contextlib.suppress(FileNotFoundError):
+    """Keep one earlier log; whoever writes appends, and so goes on at the new beginning."""
+    with contextlib.suppress(OSError):
         if path.stat().st_size > _LOG_BYTES:
-            path.replace(path.with_suffix(".log.1"))
+            earlier = path.with_suffix(".log.1")
+            shutil.copyfile(path, earlier)
+            earlier.chmod(0o600)
+            os.truncate(path, 0)
 
 
 def _last_line(path: Path) -> str:

@@ -128,6 +128,42 @@ def test_memory_that_no_process_holds_is_denied_under_the_watchdog() -> None:
     assert "PermissionError" in answer[2]
 
 
+def test_broker_of_an_ordinary_user_serves_that_user_alone() -> None:
+    source = """
+import threading
+from pathlib import Path
+from lms.outposts.broker.client import BrokerClient
+from lms.outposts.broker.server import Broker, BrokerConfig
+from lms.outposts.broker.servers import ServerPlaces
+from lms.protocol.broker import ServerRequest
+with tempfile.TemporaryDirectory(prefix="b-") as folder:
+    data = Path(folder)
+    broker = Broker(BrokerConfig(socket_path=data / "s", places=ServerPlaces(
+        homes_dir=data / "homes", state_dir=data / "state", logs_dir=data / "logs",
+        learner_first=200000, learner_end=290000, programs=((sys.executable, "-c"),)),
+        worker_uid=190003, hub_uid=190002))
+    thread = threading.Thread(target=broker.run)
+    thread.start()
+    import time
+    while not (data / "s").exists(): time.sleep(0.01)
+    client = BrokerClient(data / "s")
+    program = (
+        "import os, pty; pty.openpty()\\n"
+        "print(os.getuid(), os.listdir(os.path.dirname(os.getcwd())))\\n"
+        "open('kept', 'w').close()"
+    )
+    client.start_server(ServerRequest(username="a", uid=200001,
+        argv=(sys.executable, "-c", program), home=str(data / "homes" / "a")))
+    while client.poll_server("a").running: time.sleep(0.02)
+    state = client.poll_server("a")
+    broker.stop()
+    thread.join()
+    log = (data / "logs" / "a~.log").read_text()
+    print(json.dumps([state.exit_code, log, (data / "homes/a/kept").exists()]))
+"""
+    assert as_ordinary_user(source) == [0, "200001 ['a']\n", True]
+
+
 class TestUnsafe:
     """LMS_UNSAFE_GRADING: a machine without namespaces, which a seccomp filter plays here."""
 

@@ -171,6 +171,16 @@ def test_stubborn_part_is_killed_after_its_time(start: Start) -> None:
     assert stopped[0].exit_code == -signal.SIGKILL
 
 
+def test_log_that_grew_is_cut_while_its_part_goes_on_writing(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    with (tmp_path / "logs" / "chatty.log").open("wb") as log:
+        log.truncate((50 << 20) + 1)
+    chatter = "import time\nwhile True: print('hello', flush=True); time.sleep(0.05)"
+    running = start(python("chatty", chatter))
+    until(lambda: running.log("chatty").startswith("hello\n"))
+    assert (tmp_path / "logs" / "chatty.log.1").stat().st_size > 50 << 20
+
+
 def test_second_supervisor_of_the_same_folder_is_refused(start: Start, tmp_path: Path) -> None:
     running = start(python("steady", SLEEPER))
     until(lambda: running.seen("steady", Stage.READY) == 1)
