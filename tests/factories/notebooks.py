@@ -37,7 +37,7 @@ def solution(grade_id: str, source: str) -> Cell:
     return marked(source, grade_id=grade_id, solution=True)
 
 
-def test_cell(grade_id: str, points: float, source: str) -> Cell:
+def checked(grade_id: str, points: float, source: str) -> Cell:
     return marked(source, grade_id=grade_id, grade=True, locked=True, points=points)
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from tests.factories.notebooks import (
     Notebook,
     cell_of,
+    checked,
     marked,
     notebook,
     plain,
     solution,
-    test_cell,
     to_bytes,
 )
 
@@ -21,7 +21,7 @@ Make = Callable[[Path], None]
 def good() -> Notebook:
     return notebook(
         solution("f", "def f():\n    ### BEGIN SOLUTION\n    return 1\n    ### END SOLUTION"),
-        test_cell("t", 2, "assert f() == 1\n### BEGIN HIDDEN TESTS\nassert f() + 1 == 2\n"
+        checked("t", 2, "assert f() == 1\n### BEGIN HIDDEN TESTS\nassert f() + 1 == 2\n"
                           "### END HIDDEN TESTS"),
     )  # fmt: skip
 

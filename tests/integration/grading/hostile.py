@@ -13,10 +13,10 @@ from tests.factories.notebooks import (
     Notebook,
     answered,
     cell_of,
+    checked,
     notebook,
     plain,
     solution,
-    test_cell,
     to_bytes,
 )
 
@@ -42,14 +42,14 @@ SOURCE = AssignmentSource(
                     "def double(x):\n    ### BEGIN SOLUTION\n"
                     "    return 2 * x\n    ### END SOLUTION",
                 ),
-                test_cell(
+                checked(
                     "t_one",
                     2,
                     "assert double(1) == 2\n"
                     "### BEGIN HIDDEN TESTS\nassert double(21) == 42  # HUNTER2\n"
                     "### END HIDDEN TESTS",
                 ),
-                test_cell("t_share", 2, "double(0.75)"),
+                checked("t_share", 2, "double(0.75)"),
             )
         ),
         "numbers.txt": b"1\n",

@@ -5,13 +5,13 @@ from pathlib import Path
 from tests.factories.notebooks import (
     Notebook,
     cell_of,
+    checked,
     manual,
     notebook,
     plain,
     read_only,
     solution,
     task,
-    test_cell,
     to_bytes,
 )
 
@@ -80,18 +80,18 @@ def _notebook() -> Notebook:
             "def double(x):\n    ### BEGIN SOLUTION\n    return 2 * x\n    ### END SOLUTION",
         ),
         plain("double(VALUE)"),
-        test_cell(
+        checked(
             "t_double",
             2,
             "assert double(1) == 2\n"
             "### BEGIN HIDDEN TESTS\nassert double(VALUE) == 42\n### END HIDDEN TESTS",
         ),
-        test_cell("t_value_then_stderr", 1, "import sys\nprint(double(1))\ndouble(1) / 2"),
+        checked("t_value_then_stderr", 1, "import sys\nprint(double(1))\ndouble(1) / 2"),
         solution(
             "share", "def share():\n    ### BEGIN SOLUTION\n    return 2\n    ### END SOLUTION"
         ),
-        test_cell("t_share", 2, "share()"),
-        test_cell("t_last", 1, "from sub.more import FACTOR\nassert FACTOR == 2"),
+        checked("t_share", 2, "share()"),
+        checked("t_last", 1, "from sub.more import FACTOR\nassert FACTOR == 2"),
         manual("explain", 3, "Twice.\n"),
         manual("code", 1, "1 + 1", "code"),
         task("project", 4, "Do something."),

@@ -13,15 +13,13 @@ from lms.outposts.runner.release import build
 from lms.outposts.runner.source import AssignmentSource
 from lms.protocol.grading import Integrity, NotebookResult, RunStatus
 from lms.protocol.sentences import sentence
-from tests.factories.notebooks import notebook, plain, solution, test_cell, to_bytes
-
-test_cell.__test__ = False  # type: ignore[attr-defined]  # a builder, not a test
+from tests.factories.notebooks import checked, notebook, plain, solution, to_bytes
 
 HIDDEN = 'assert f(21) == "forty-two"'
 SOURCE = to_bytes(
     notebook(
         solution("a", "### BEGIN SOLUTION\nf = str\n### END SOLUTION"),
-        test_cell("t", 1, f"f(1)\n### BEGIN HIDDEN TESTS\n{HIDDEN}\n### END HIDDEN TESTS"),
+        checked("t", 1, f"f(1)\n### BEGIN HIDDEN TESTS\n{HIDDEN}\n### END HIDDEN TESTS"),
         plain("print(In)"),
     )
 )

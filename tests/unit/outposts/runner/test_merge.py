@@ -9,15 +9,13 @@ from lms.outposts.runner.notebooks import SubmittedCell
 from lms.outposts.runner.release import build
 from lms.outposts.runner.source import AssignmentSource
 from tests.factories.notebooks import (
+    checked,
     notebook,
     plain,
     read_only,
     solution,
-    test_cell,
     to_bytes,
 )
-
-test_cell.__test__ = False  # type: ignore[attr-defined]  # a builder, not a test
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +24,7 @@ def released() -> NotebookNode:
         read_only("setup", "import math"),
         solution("a", "### BEGIN SOLUTION\nx = 1\n### END SOLUTION"),
         plain("x", tags=["keep"]),
-        test_cell("t", 1, "assert x == 1\n### BEGIN HIDDEN TESTS\nx + 0\n### END HIDDEN TESTS"),
+        checked("t", 1, "assert x == 1\n### BEGIN HIDDEN TESTS\nx + 0\n### END HIDDEN TESTS"),
         solution("b", "### BEGIN SOLUTION\ny = 1\n### END SOLUTION"),
     )
     return build(AssignmentSource(name="p", files={"n.ipynb": to_bytes(value)})).released["n"]

@@ -16,21 +16,19 @@ from lms.outposts.runner.source import (
     settings_of,
 )
 from tests.factories.notebooks import (
+    checked,
     manual,
     notebook,
     plain,
     solution,
     task,
-    test_cell,
     to_bytes,
 )
-
-test_cell.__test__ = False  # type: ignore[attr-defined]  # a builder, not a test
 
 NOTEBOOK = to_bytes(
     notebook(
         solution("a", "### BEGIN SOLUTION\nx = 'solved'\n### END SOLUTION"),
-        test_cell("t", 2, "x\n### BEGIN HIDDEN TESTS\n'hidden'\n### END HIDDEN TESTS"),
+        checked("t", 2, "x\n### BEGIN HIDDEN TESTS\n'hidden'\n### END HIDDEN TESTS"),
         manual("m", 3, "because"),
         manual("mc", 1, "code", "code"),
         task("k", 4, "do\n### BEGIN MARK SCHEME\nsecret\n### END MARK SCHEME"),
