@@ -9,6 +9,9 @@ from tests.factories.school import School
 from tests.fakes.browser import post
 from tests.integration.web.conftest import Browser
 
+#: The rooms' own tests run on both kinds of database, and test_taking.py does.
+pytestmark = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+
 
 def state_of(system: System, school: School, offering_id: int) -> str | None:
     """Return the newcomer's or Minseo's enrolment state."""

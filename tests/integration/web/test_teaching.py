@@ -13,6 +13,9 @@ from tests.factories.school import School
 from tests.fakes.browser import post
 from tests.integration.web.conftest import Browser
 
+#: The rooms' own tests run on both kinds of database, and test_taking.py does.
+pytestmark = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+
 HOME = "/teach/python-for-ai-2026w"
 
 
