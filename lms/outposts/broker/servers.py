@@ -20,6 +20,10 @@ from lms.protocol.broker import ServerRequest, ServerState, Verdict
 
 #: The only programs a server may be; the rest of its arguments is the Hub's.
 SERVER_PROGRAMS = ((sys.executable, "-P", "-m", "jupyterhub.singleuser"),)
+#: Kernels listen on files, not on ports: whoever connects to a port hears what a kernel prints.
+SERVER_ARGUMENTS = ("--KernelManager.transport=ipc",)
+#: Where those files lie: in the server's own /tmp, for their paths end at 107 bytes.
+_RUNTIME_DIR = "/tmp/jupyter"  # noqa: S108
 _GRACE_SECONDS = 8.0
 #: What a server that left no report is said to have ended with.
 _UNKNOWN_EXIT = 1
@@ -101,7 +105,7 @@ class Servers:
     def _check_program(self, argv: tuple[str, ...]) -> tuple[str, ...]:
         if not any(argv[: len(program)] == program for program in self._places.programs):
             raise ServerRefusedError(f"{argv[0]} is not a notebook server")
-        return argv
+        return (*argv, *SERVER_ARGUMENTS)
 
     def _check_uid(self, uid: int) -> None:
         if not self._places.learner_first <= uid < self._places.learner_end:
@@ -158,6 +162,7 @@ def _server_spec(
         "SHELL": "/bin/bash",
         **request.env,
         "HOME": str(home),
+        "JUPYTER_RUNTIME_DIR": _RUNTIME_DIR,
         "USER": request.username,
         "LOGNAME": request.username,
     }

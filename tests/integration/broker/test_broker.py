@@ -265,6 +265,17 @@ def test_server_as_anyone_but_a_learner_is_refused(
         assert reason in json.loads(line.recv(65536))["error"]
 
 
+def test_kernels_of_a_server_listen_where_no_other_learner_can_connect(
+    broker: BrokerProcess,
+) -> None:
+    client = BrokerClient(broker.socket)
+    source = "import os, sys; print(sys.argv[1:], os.environ['JUPYTER_RUNTIME_DIR'])"
+    client.start_server(request(broker, "a", LEARNER_A, source))
+    until(lambda: not client.poll_server("a").running)
+    said = (broker.data / "logs" / "a~.log").read_text()
+    assert said == "['--KernelManager.transport=ipc'] /tmp/jupyter\n"
+
+
 def test_home_of_one_learner_is_never_given_to_another(broker: BrokerProcess) -> None:
     client = BrokerClient(broker.socket)
     client.start_server(request(broker, "a", LEARNER_A, WEB_SERVER, str(free_port())))
