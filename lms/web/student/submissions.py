@@ -5,7 +5,7 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
 from lms.catalogue import service as catalogue
-from lms.catalogue.models import OfferedAssignment
+from lms.catalogue.models import OfferedAssignment, Release
 from lms.exchange import service as exchange
 from lms.exchange.models import Submission
 from lms.grading import service as grading
@@ -17,10 +17,10 @@ from lms.web.access import current_actor, signed_in
 from lms.web.archives import zip_answer
 from lms.web.database import session
 from lms.web.dates import due_phrase
-from lms.web.parts import State, cells_of, is_under_way, reason_of, seal_of
+from lms.web.parts import Cells, State, blank_cells, cells_of, is_under_way, reason_of, seal_of
 from lms.web.student.assignments import attempt_rows
 from lms.web.student.results import notebook_blocks, status_block
-from lms.web.student.tasks import task_href
+from lms.web.student.tasks import question_count, task_href
 from lms.web.student.work_pages import ReceiptBlock, SubmissionPage
 from lms.web.system import blobs
 from lms.web.words import via_word
@@ -116,8 +116,8 @@ def make_submission(database: Session, submission_id: int, actor: Actor) -> Subm
         receipt=_receipt_block(submission, task),
         score=run.score if run is not None and run_status in _GRADED else None,
         max_score=run.max_score if run is not None and finished else None,
-        points=task.release.points if task.release else 0,
-        cells=cells_of(run) if run is not None and run.notebooks else None,
+        points=_release_of(submission, task).points,
+        cells=_cells(submission, task, run),
         seal=_seal(run) if finished else None,
         is_unverified=run is not None and run.integrity == Integrity.UNVERIFIED,
         reason=None if run is None else reason_of(run.reason),
@@ -130,6 +130,16 @@ def make_submission(database: Session, submission_id: int, actor: Actor) -> Subm
     )
 
 
+def _cells(submission: Submission, task: OfferedAssignment, run: Run | None) -> Cells:
+    if run is not None and run.notebooks:
+        return cells_of(run)
+    return blank_cells(question_count(_release_of(submission, task)))
+
+
+def _release_of(submission: Submission, task: OfferedAssignment) -> Release:
+    return next(one for one in task.assignment.releases if one.id == submission.release_id)
+
+
 def _seal(run: Run | None) -> State | None:
     return seal_of(Integrity(run.integrity)) if run is not None and run.integrity else None
 
@@ -139,7 +149,7 @@ def _student_name(database: Session, submission: Submission) -> str:
 
 
 def _receipt_block(submission: Submission, task: OfferedAssignment) -> ReceiptBlock:
-    release = next(one for one in task.assignment.releases if one.id == submission.release_id)
+    release = _release_of(submission, task)
     entries = tuple((entry["path"], int(entry["bytes"])) for entry in submission.files)
     return ReceiptBlock(
         attempt=submission.attempt,

@@ -209,7 +209,7 @@ class SubmissionPage:
     score: float | None
     max_score: float | None
     points: float
-    cells: Cells | None
+    cells: Cells
     seal: State | None
     is_unverified: bool
     reason: Sentence | None
