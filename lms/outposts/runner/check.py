@@ -55,14 +55,21 @@ def check_course(
 
 
 def find_assignments(path: Path) -> list[Path]:
-    """Return the assignment folders at `path`: a course, its `source` folder, or one assignment."""
+    """Return the assignment folders at `path`.
+
+    `path` is a course, a folder of courses, a course's `source` folder, or one assignment.
+    """
     if not path.is_dir():
         return []
     if (path / "source").is_dir():
         return _subfolders(path / "source")
-    if any(entry.name.endswith(SUFFIX) for entry in path.iterdir()) and path.name != "source":
+    if path.name != "source" and _has_notebook(path):
         return [path]
-    return [folder for folder in _subfolders(path) if _has_notebook(folder)]
+    below = _subfolders(path)
+    courses = [folder for folder in below if (folder / "source").is_dir()]
+    if courses:
+        return [found for course in courses for found in find_assignments(course)]
+    return [folder for folder in below if _has_notebook(folder)]
 
 
 def _subfolders(folder: Path) -> list[Path]:

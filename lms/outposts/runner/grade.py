@@ -176,7 +176,7 @@ def _run_notebook(
     status, reason = RunStatus.GRADED, next(iter(remarks), None)
     try:
         settings = settings_of(run.release.instructor_files)
-        graded = autograde(notebook, resources, _kernel(run), run.limits, settings)
+        graded = autograde(notebook, resources, _kernel(run, notebook), run.limits, settings)
     except RunStoppedError as error:
         status, reason = error.status, error.sentence
     else:
@@ -192,10 +192,12 @@ def _run_notebook(
     )
 
 
-def _kernel(run: _Run) -> Any:  # noqa: ANN401 (imported late: zmq is heavy)
+def _kernel(run: _Run, notebook: NotebookNode) -> Any:  # noqa: ANN401 (imported late: zmq is heavy)
+    from lms.outposts.runner.fonts import FONTS, needs_fonts
     from lms.outposts.runner.kernel import SandboxKernel
 
-    return SandboxKernel(run.launcher, run.release.data_files, run.limits, run.seed)
+    fonts = FONTS.files() if needs_fonts(notebook) else {}
+    return SandboxKernel(run.launcher, run.release.data_files, run.limits, run.seed, fonts)
 
 
 def _feedback(run: _Run, notebook: NotebookNode, result: NotebookResult) -> bytes:

@@ -42,12 +42,18 @@ class SandboxKernel:
     has_kernel = True
 
     def __init__(
-        self, launcher: KernelLauncher, files: Mapping[str, bytes], limits: Limits, seed: int
+        self,
+        launcher: KernelLauncher,
+        files: Mapping[str, bytes],
+        limits: Limits,
+        seed: int,
+        fonts: Mapping[str, bytes],
     ) -> None:
         self._launcher = launcher
         self._files = files
         self._limits = limits
         self._seed = seed
+        self._fonts = fonts
         self._root = Path()
         self._process: KernelProcess | None = None
         self._relay: Relay | None = None
@@ -88,12 +94,15 @@ class SandboxKernel:
         file = connection / "kernel.json"
         file.write_text(json.dumps(info))
         file.chmod(0o644)
+        fonts = connection / "m"
+        _write_files(fonts, self._fonts)
+        fonts.chmod(0o777)
         files = self._root / "f"
         _write_files(files, self._files)
         self._process = self._launcher.launch(
             KernelRequest(
                 argv=_argv(file),
-                env=_environment(self._seed, self._limits),
+                env=_environment(self._seed, fonts),
                 connection_dir=str(connection),
                 files_dir=str(files),
                 limits=self._limits,
@@ -233,9 +242,8 @@ def _argv(connection_file: Path) -> tuple[str, ...]:
     )
 
 
-def _environment(seed: int, limits: Limits) -> dict[str, str]:
+def _environment(seed: int, fonts: Path) -> dict[str, str]:
     """Return the kernel's whole environment: nothing of ours is inherited."""
-    del limits
     folder = str(Path(sys.executable).parent)
     threads = dict.fromkeys(
         ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
@@ -247,7 +255,7 @@ def _environment(seed: int, limits: Limits) -> dict[str, str]:
         "PYTHONHASHSEED": str(seed % (1 << 32)),
         "PYTHONNOUSERSITE": "1",
         "IPYTHONDIR": "/tmp/.ipython",  # noqa: S108 (the sandbox's own)
-        "MPLCONFIGDIR": "/tmp/.matplotlib",  # noqa: S108 (the sandbox's own)
+        "MPLCONFIGDIR": str(fonts),
         # nbgrader sets it too, so that a notebook can tell that it is being graded.
         "NBGRADER_EXECUTION": "autograde",
         **threads,

@@ -16,8 +16,8 @@ from lms.outposts.runner.source import AssignmentSource
 from lms.protocol.sentences import sentence
 
 #: Templates by which check.py knows these two again.
-DOUBLED = "%(count)s cells share the grade_id %(grade_id)s; each needs its own."
-MISSING = "The data file %(file)s is read but is not in the assignment's folder."
+DOUBLED = sentence("%(count)s cells share the grade_id %(grade_id)s; each needs its own.").template
+MISSING = sentence("The data file %(file)s is read but is not in the assignment's folder.").template
 _MARKERS = ("BEGIN SOLUTION", "BEGIN HIDDEN TESTS", "BEGIN MARK SCHEME")
 _KERNELS = frozenset({"python3", "python"})
 _SCHEMA = 3
