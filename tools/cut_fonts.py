@@ -1,10 +1,12 @@
 """Cut the web fonts: first the words of the pages, then what courses use, then KS X 1001.
 
-    python tools/cut_fonts.py --sans PretendardVariable.woff2 --mono D2Coding.woff2
+    python tools/cut_fonts.py --sans PretendardVariable.woff2 --mono d2coding-full.ttf
+        --maths STIXMath-Regular.otf
 
-Needs fonttools and brotli (`pip install fonttools brotli`) and the two fonts as published on npm
-(`pretendard`, `d2coding`; both under the SIL Open Font License). "Pretendard" is a reserved font
-name: what we cut is a modified version and carries another name. Writes the slices and fonts.css.
+Needs fonttools and brotli (`pip install fonttools brotli`) and the fonts as published: npm's
+`pretendard` and `d2coding`, Debian's `fonts-stix`; all under the SIL Open Font License. Their names
+are reserved: what we cut is a modified version and carries another name. Writes the slices and
+fonts.css.
 """
 
 import argparse
@@ -33,6 +35,33 @@ PLAIN = [
     0x3002,
     *range(0x300C, 0x3010),
 ]
+#: What formulas use: Greek, operators, arrows, fences, italic, bold and double-struck letters.
+MATHS = [
+    *PLAIN,
+    *range(0x0300, 0x0316),
+    0x0338,
+    *range(0x0370, 0x0400),
+    *range(0x2032, 0x2038),
+    0x2061,
+    0x2062,
+    0x2063,
+    *range(0x20D0, 0x20D8),
+    *range(0x2100, 0x2150),
+    *range(0x2190, 0x2300),
+    *range(0x2308, 0x230C),
+    *range(0x23B4, 0x23E1),
+    *range(0x25A0, 0x25D0),
+    *range(0x27E6, 0x27EC),
+    *range(0x27F5, 0x27FB),
+    *range(0x2A00, 0x2A07),
+    *range(0x2A7D, 0x2A7F),
+    *range(0x1D400, 0x1D468),
+    *range(0x1D49C, 0x1D504),
+    *range(0x1D538, 0x1D56C),
+    *range(0x1D6A4, 0x1D7CC),
+]
+#: Kerning and figures; ssty and dtls are script sizes and dotless letters of formulas.
+FEATURES = ["kern", "calt", "tnum", "case", "ssty", "dtls"]
 BOXES = list(range(0x2500, 0x2580))
 #: Hangul: compatibility letters and syllables.
 HANGUL = re.compile("[\u3131-\u318e\uac00-\ud7a3]")
@@ -43,6 +72,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--sans", type=Path, required=True)
     parser.add_argument("--mono", type=Path, required=True)
+    parser.add_argument("--maths", type=Path, required=True)
     chosen = parser.parse_args()
     words, courses, rest = syllables_of_pages(), syllables_of_courses(), ks_x_1001()
     sans = [
@@ -54,6 +84,7 @@ def main() -> None:
     rules = [
         *cut(chosen.sans, "Seodang Sans", "400 700", sans),
         *cut(chosen.mono, "Seodang Mono", "400", mono),
+        *cut(chosen.maths, "Seodang Math", "400", [("seodang-math", set(MATHS))]),
     ]
     head = "/* Made by tools/cut_fonts.py; browsers load a slice only when a page needs it. */\n"
     (FONTS.parent / "fonts.css").write_text(head + "".join(rules), "utf-8")
@@ -94,7 +125,7 @@ def cut(source: Path, family: str, weight: str, slices: list[tuple[str, set[int]
         font = TTFont(source)
         if "fvar" in font:
             instancer.instantiateVariableFont(font, {"wght": (400, 700)}, inplace=True)
-        options = subset.Options(flavor="woff2", layout_features=["kern", "calt", "tnum", "case"])
+        options = subset.Options(flavor="woff2", layout_features=FEATURES)
         options.name_IDs = [0, 1, 2, 3, 4, 6, 13, 14]
         options.drop_tables += ["DSIG"]
         cutter = subset.Subsetter(options)

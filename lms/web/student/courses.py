@@ -20,7 +20,7 @@ from lms.web.database import session, transaction
 from lms.web.errors import status_of
 from lms.web.i18n import gettext
 from lms.web.student.pages import CoursePage, OfferingBlock, TaskLine, UnitLine
-from lms.web.student.places import PLACES, seats_words, way_of
+from lms.web.student.places import ORDER, PLACES, seats_words, way_of
 from lms.web.system import now
 from lms.web.words import compute_words, language_words, level_word
 
@@ -89,6 +89,10 @@ def make_course(
     taken = enrolment.count_active(database, [offering.id for offering in course.offerings])
     known = catalogue.list_titles(database, course.prerequisites)
     tasks = catalogue.list_newest_releases(database, course)
+    blocks = [
+        _block(one, mine.get(one.id), taken.get(one.id, 0), (refused or {}).get(one.key), code)
+        for one in reversed(course.offerings)
+    ]
     return CoursePage(
         key=course.key,
         code=course.code,
@@ -108,10 +112,7 @@ def make_course(
             for n, unit in enumerate(course.units, 1)
         ),
         tasks=tuple(_task_line(one, tasks.get(one.id)) for one in course.assignments),
-        offerings=tuple(
-            _block(one, mine.get(one.id), taken.get(one.id, 0), (refused or {}).get(one.key), code)
-            for one in reversed(course.offerings)
-        ),
+        offerings=tuple(sorted(blocks, key=lambda block: ORDER.index(block.way))),
         is_signed_in=actor is not None,
     )
 

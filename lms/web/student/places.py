@@ -21,8 +21,8 @@ PLACES: Mapping[str, State] = {
     "code": State("key", "", sentence("With an enrolment code")),
     "approval": State("hand", "", sentence("With the instructor's approval")),
 }
-#: Which of several offerings speaks for a course.
-_ORDER = ("enrolled", "pending", "open", "code", "approval", "full", "declined", "closed")
+#: Which of several offerings speaks for a course, and stands first on its page.
+ORDER = ("enrolled", "pending", "open", "code", "approval", "full", "declined", "closed")
 
 
 def way_of(offering: Offering, enrolment: Enrolment | None, taken: int, now: datetime) -> str:
@@ -52,7 +52,7 @@ def speaking_offering(
         (offering, way_of(offering, enrolments.get(offering.id), taken.get(offering.id, 0), now))
         for offering in offerings
     ]
-    return min(ways, key=lambda pair: _ORDER.index(pair[1]), default=None)
+    return min(ways, key=lambda pair: ORDER.index(pair[1]), default=None)
 
 
 def starts_words(offering: Offering | None, now: datetime) -> str:
