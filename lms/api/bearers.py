@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from threading import Lock
 
 import requests
-from flask import Flask, current_app, request
+from flask import Flask, current_app, g, request
 from sqlalchemy.orm import Session
 
 from lms.enrolment.service import actor_for
@@ -125,6 +125,9 @@ def bearer_actor(session: Session, username: str) -> tuple[Person, Actor]:
         raise ForbiddenError(
             sentence("Your account is disabled. Ask an administrator if that is a mistake.")
         )
+    if "Accept-Language" not in request.headers:
+        # What goes wrong from here on is said in the person's language.
+        g.locale = person.locale
     return person, actor_for(session, person)
 
 

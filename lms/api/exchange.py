@@ -11,6 +11,7 @@ from functools import wraps
 
 from flask import Blueprint, Flask, jsonify, request
 from flask.typing import ResponseReturnValue
+from flask_babel import gettext
 from sqlalchemy.orm import Session
 
 from lms.api.archives import received_files, zip_response
@@ -64,7 +65,8 @@ def init_exchange(app: Flask, settings: Settings) -> None:
 
 
 def _answer_no_bearer(error: NoBearerError) -> ResponseReturnValue:
-    body = jsonify({"error": {"status": 401, "message": str(error.sentence)}})
+    message = gettext(error.sentence.template)
+    body = jsonify({"error": {"status": 401, "message": message}})
     return body, 401, {"WWW-Authenticate": "Bearer"}
 
 

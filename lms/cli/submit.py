@@ -86,11 +86,11 @@ def gather(files: tuple[Path, ...]) -> dict[str, bytes]:
 def _api(server: str | None, username: str | None) -> Iterator[ExchangeApi]:
     place = find_place()
     if place.token and place.lms_url and server is None and username is None:
-        yield ExchangeApi(place.lms_url, place.token)
+        yield ExchangeApi(place.lms_url, place.token, language="en")
         return
     url = server or load_settings().lms_url
     name = username or click.prompt("Username", err=True)
-    api = ExchangeApi(url)
+    api = ExchangeApi(url, language="en")
     api.sign_in(name, click.prompt("Password", hide_input=True, err=True))
     try:
         yield api

@@ -59,7 +59,7 @@ def test_only_a_token_counts_and_it_decides_who_submits(lms: Lms) -> None:
     for bad in ("Bearer nonsense", "Basic dDp0", "Bearer ", "Bearer " + "x" * 5000):
         answer = requests.post(url, data=body, headers=headers | {"Authorization": bad}, timeout=10)
         assert answer.status_code == 401, bad
-        assert "has ended" in answer.json()["error"]["message"]
+        assert "과정 페이지에서" in answer.json()["error"]["message"]
 
 
 def test_the_hub_is_not_asked_again_at_once(lms: Lms) -> None:

@@ -71,7 +71,7 @@ class Lms:
     hub: FakeHub
 
     def api(self, name: str) -> ExchangeApi:
-        return ExchangeApi(self.url, f"t-{name}")
+        return ExchangeApi(self.url, f"t-{name}", language="en")
 
     def sessions(self) -> sessionmaker[Session]:
         return self.system.sessions
@@ -135,7 +135,7 @@ def _fill(system: System) -> None:
             ("suji", Role.INSTRUCTOR),
             ("sua", None),
         ):
-            person = make_person(session, name)
+            person = make_person(session, name, locale="ko" if name == "sua" else "en")
             if role:
                 assign_role(session, person.id, offering.id, role, actor=SYSTEM, now=NOW)
         jiwoo = find_person(session, "jiwoo")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import requests
 from tornado.httpclient import HTTPRequest
-from tornado.websocket import websocket_connect
+from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 from lms.foundation.resources import resource_dir
 from lms.foundation.settings import Settings
@@ -86,7 +86,10 @@ def run_in_kernel(stack: Stack, browser: requests.Session, name: str, source: st
     return asyncio.run(_run_in_kernel(stack, browser, name, source))
 
 
-async def _run_in_kernel(stack: Stack, browser: requests.Session, name: str, source: str) -> str:
+async def connect_kernel(
+    stack: Stack, browser: requests.Session, name: str, *protocols: str
+) -> WebSocketClientConnection:
+    """Start a kernel and open its channels with the browser's cookies."""
     base = f"{stack.place.hub_url}/user/{name}"
     headers = {
         "X-XSRFToken": browser.cookies.get("_xsrf", path=f"/user/{name}/") or "",
@@ -96,7 +99,11 @@ async def _run_in_kernel(stack: Stack, browser: requests.Session, name: str, sou
     channels = f"{base}/api/kernels/{kernel['id']}/channels"
     cookie = browser.prepare_request(requests.Request("GET", channels)).headers["Cookie"]
     request = HTTPRequest(channels.replace("http:", "ws:", 1), headers={"Cookie": cookie})
-    socket_ = await websocket_connect(request)
+    return await websocket_connect(request, subprotocols=list(protocols) or None)
+
+
+async def _run_in_kernel(stack: Stack, browser: requests.Session, name: str, source: str) -> str:
+    socket_ = await connect_kernel(stack, browser, name)
     content = {"code": source, "silent": False, "store_history": False, "allow_stdin": False}
     message = {
         "header": {"msg_id": "1", "msg_type": "execute_request", "session": "s", "version": "5.3"},
@@ -112,9 +119,13 @@ async def _run_in_kernel(stack: Stack, browser: requests.Session, name: str, sou
             reply = json.loads(await socket_.read_message() or "{}")
             if reply.get("msg_type") == "stream":
                 printed += reply["content"]["text"]
-            if reply.get("msg_type") == "execute_reply":
+            # Output and this come on one channel in order; the reply comes on another.
+            is_ours = reply.get("parent_header", {}).get("msg_id") == "1"
+            if is_ours and reply["content"].get("execution_state") == "idle":
                 break
     socket_.close()
+    while await socket_.read_message() is not None:
+        pass
     return printed
 
 

@@ -18,6 +18,16 @@ Verdict = dict[str, Any] | bool
 class SignOutHandler(OAuthLogoutHandler):
     """Ends the Hub's cookies and every session of the person's servers, then returns to the LMS."""
 
+    async def get_current_user(self) -> Any:  # noqa: ANN401
+        """Return whom the cookie names, without asking the LMS.
+
+        The LMS has ended the sign-in before it sends the browser here. Asked again it would say no,
+        nobody would be signed out, and the next sign-in of the same person would revive the cookie.
+        """
+        if not hasattr(self, "_jupyterhub_user"):
+            self._jupyterhub_user = self.get_current_user_cookie()
+        return self._jupyterhub_user
+
     async def default_handle_logout(self) -> None:
         """End the browser's tokens first, so that a server that asks again is told no."""
         user = self.current_user

@@ -38,12 +38,15 @@ class Release:
 class ExchangeApi:
     """One person's view of the exchange."""
 
-    def __init__(self, lms_url: str, token: str = "") -> None:
+    def __init__(self, lms_url: str, token: str = "", *, language: str = "") -> None:
         self._base = f"{lms_url.rstrip('/')}/api/exchange"
         self._http = requests.Session()
         # No .netrc, no proxy from the environment: the token goes to the LMS and nowhere else.
         self._http.trust_env = False
         self._http.headers["Authorization"] = f"Bearer {token}"
+        if language:
+            # Otherwise errors come in the language that the person reads in.
+            self._http.headers["Accept-Language"] = language
 
     def sign_in(self, username: str, password: str) -> None:
         """Get a token for a person who types a password; end it with `sign_out`."""

@@ -62,7 +62,10 @@ class ForgetHandler(JupyterHandler):
         """Forget."""
         identity: Any = self.identity_provider
         identity.hub_auth.cache.clear()
-        await self.settings["kernel_websocket_connection_class"].close_all()
+        # Not its close_all: that lets go of the kernel and leaves the browser's socket open.
+        kernels = self.settings["kernel_websocket_connection_class"]
+        for connection in list(getattr(kernels, "_open_sockets", ())):
+            connection.websocket_handler.close()
         terminals = self.settings.get("terminal_manager")
         for terminal in getattr(terminals, "terminals", {}).values():
             for client in list(terminal.clients):

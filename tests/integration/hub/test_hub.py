@@ -1,5 +1,6 @@
 """A real Hub, its proxy and a real notebook server, with a stand-in for the LMS's sign-in."""
 
+import asyncio
 import os
 import time
 from collections.abc import Iterator
@@ -9,9 +10,11 @@ import requests
 
 from tests.fakes.hub_stack import (
     Stack,
+    connect_kernel,
     end_servers,
     free_ports,
     make_place,
+    run_in_kernel,
     running_hub,
     running_proxy,
 )
@@ -88,6 +91,24 @@ def test_nobody_makes_a_token_that_outlives_the_sign_in(stack: Stack) -> None:
     assert answer.status_code in {403, 404}, answer.text
 
 
+def test_signing_out_closes_what_a_page_holds_open(stack: Stack, minsu: requests.Session) -> None:
+    async def story() -> None:
+        protocol = "v1.kernel.websocket.jupyter.org"
+        channels = await connect_kernel(stack, minsu, "minsu", protocol)
+        assert channels.selected_subprotocol == protocol
+        await asyncio.to_thread(minsu.get, f"{stack.place.hub_url}/hub/logout")
+        async with asyncio.timeout(10):
+            while await channels.read_message() is not None:
+                pass
+        channels.close()
+
+    assert run_in_kernel(stack, minsu, "minsu", "print(6 * 7)") == "42\n"
+    asyncio.run(story())
+    # Still signed in at the LMS: the next page signs in again by itself.
+    assert minsu.get(f"{stack.place.hub_url}/user/minsu/lab").status_code == 200
+    assert stack.api(minsu, "minsu") == 200
+
+
 def test_signing_out_leaves_old_cookies_worthless(stack: Stack) -> None:
     browser = stack.browser(Person("sua", os_uid=200004))
     stack.start_server(browser, "sua")
@@ -96,7 +117,7 @@ def test_signing_out_leaves_old_cookies_worthless(stack: Stack) -> None:
     old.trust_env = False
     old.cookies.update(browser.cookies)
 
-    stack.provider.sessions.clear()
+    stack.provider.sign_out_everywhere("sua")
     page = browser.get(f"{stack.place.hub_url}/hub/logout")
 
     assert page.url == f"{stack.place.lms_url}/logout"
@@ -118,9 +139,9 @@ def test_signing_out_counts_also_when_the_hub_had_already_been_refused(stack: St
     old.trust_env = False
     old.cookies.update(browser.cookies)
     # The LMS ends the sign-in before it sends the browser on; by then the Hub may have asked.
-    stack.provider.sessions.clear()
-    stack.provider.tokens.clear()
-    time.sleep(stack.place.refresh_seconds + 1)
+    stack.provider.sign_out_everywhere("sua")
+    # The Hub of this test believes the LMS for 5 seconds.
+    time.sleep(6)
     browser.get(f"{stack.place.hub_url}/hub/logout")
 
     # The Hub keeps what the LMS says by person: a new sign-in must not revive old cookies.
