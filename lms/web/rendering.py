@@ -32,6 +32,11 @@ OUTLINE_DEPTH = 3
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 _RULE = re.compile(r"\A\s*(?:-{3,}|\*{3,}|_{3,})\s*\n")
 _TWO_LANGUAGES = re.compile(r"((?:[\d.]+\s+)?)([^·]*[가-힣][^·]*) · ([^·가-힣]+)")
+_SCROLLING = (
+    ("<table>", '<div class="scroll" tabindex="0"><table>'),
+    ("</table>", "</table></div>"),
+    ('<div class="math block">', '<div class="math block" tabindex="0">'),
+)
 _FORMATTER = HtmlFormatter(nowrap=True)
 _PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 
@@ -163,9 +168,10 @@ class _Writer:
         if attachments:
             _settle_attachments(tokens, attachments)
         rendered: str = self._engine.renderer.render(tokens, self._engine.options, {})
-        return rendered.replace("<table>", '<div class="scroll" tabindex="0"><table>').replace(
-            "</table>", "</table></div>"
-        )
+        # What can be wider than the page scrolls by itself, by keyboard too.
+        for plain, scrolling in _SCROLLING:
+            rendered = rendered.replace(plain, scrolling)
+        return rendered
 
     def cell(self, cell: Mapping[str, Any]) -> str:
         """Return one notebook cell as HTML, not yet sanitised."""

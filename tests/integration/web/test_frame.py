@@ -1,5 +1,6 @@
 """What all pages share: errors, languages, headers, the number of queries, no address elsewhere."""
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from flask import Flask
 from sqlalchemy import Engine, event
 
 from lms.foundation.errors import UnavailableError
+from lms.foundation.settings import Uids
 from lms.protocol.sentences import sentence
 from lms.web.access import public
 from tests.factories.school import School
@@ -159,3 +161,13 @@ def test_the_status_page_names_parts_that_are_down(browse: Browser, school: Scho
     page = browse(language="ko").get("/status").text
     assert "노트북 허브" in page
     assert "안 돼요" in page
+
+
+def test_the_status_page_warns_when_all_servers_share_one_user(
+    browse: Browser, school: School, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = browse()
+    monkeypatch.setattr(os, "getuid", lambda: 1000)
+    assert "all notebook servers share one user" in client.get("/status").text
+    monkeypatch.setattr(os, "getuid", lambda: Uids().web)
+    assert "all notebook servers share one user" not in client.get("/status").text

@@ -89,6 +89,12 @@ def test_a_formula_becomes_mathml() -> None:
     assert "$" not in page
 
 
+def test_what_is_wider_than_the_page_scrolls_by_keyboard() -> None:
+    page = render_markdown("$$x$$\n\n| a | b |\n|---|---|\n| 1 | 2 |\n")
+    assert '<div class="math block" tabindex="0">' in page
+    assert '<div class="scroll" tabindex="0"><table>' in page
+
+
 def test_a_formula_that_cannot_be_converted_is_shown_as_written() -> None:
     assert '<code class="formula">a_b_c</code>' in render_markdown("$a_b_c$")
 
