@@ -4,6 +4,7 @@ import asyncio
 import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import requests
@@ -62,6 +63,18 @@ def test_no_cookie_of_the_lms_reaches_the_hub(stack: Stack, minsu: requests.Sess
     assert "jupyterhub-session-id" in to_hub
     assert COOKIE not in to_hub
     assert not any("jupyterhub" in seen for seen in stack.provider.cookies_seen)
+
+
+def test_a_servers_environment_holds_no_secret_but_its_own_token(
+    stack: Stack, minsu: requests.Session
+) -> None:
+    environment = Path(f"/proc/{stack.server_pid('minsu')}/environ").read_text()
+    names = {item.partition("=")[0] for item in environment.split("\0") if item}
+    assert {name for name in names if "TOKEN" in name or "SECRET" in name} == {
+        "JUPYTERHUB_API_TOKEN"
+    }
+    for key in (stack.place.data_dir / "keys" / "hub").iterdir():
+        assert key.read_text().strip() not in environment, key.name
 
 
 def test_a_server_is_refused_with_options_nobody_may_set(stack: Stack) -> None:
