@@ -1,11 +1,11 @@
 """The oracle: stock `nbgrader autograde`, run as its own program, and its gradebook read back."""
 
-import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -111,10 +111,12 @@ def outcomes_of(
 ) -> dict[str, tuple[NotebookOutcome, ...]]:
     """Grade `submissions` with ours."""
     source = load_source(course / "source" / assignment)
-    return {
-        student: grade_submission(source, dict(files), limits=limits or Limits(), launcher=launcher)
-        for student, files in submissions.items()
-    }
+
+    def grade(files: Mapping[str, bytes]) -> tuple[NotebookOutcome, ...]:
+        return grade_submission(source, dict(files), limits=limits or Limits(), launcher=launcher)
+
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        return dict(zip(submissions, pool.map(grade, submissions.values()), strict=True))
 
 
 def as_graded(outcomes: Mapping[str, tuple[NotebookOutcome, ...]]) -> Graded:
@@ -128,7 +130,3 @@ def as_graded(outcomes: Mapping[str, tuple[NotebookOutcome, ...]]) -> Graded:
                     cell.auto_score, cell.max_score, cell.needs_manual, cell.comment
                 )
     return graded
-
-
-def is_root() -> bool:
-    return os.geteuid() == 0

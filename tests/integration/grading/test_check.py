@@ -57,6 +57,7 @@ def test_assignments_are_found_from_course_source_and_assignment(tmp_path: Path)
     assert find_assignments(tmp_path / "course") == [one]
     assert find_assignments(tmp_path / "course" / "source") == [one]
     assert find_assignments(one) == [one]
+    assert find_assignments(tmp_path) == [one]
     assert find_assignments(tmp_path / "nowhere") == []
     assert find_assignments(one / "n.ipynb") == []
 
