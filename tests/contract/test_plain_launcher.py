@@ -1,4 +1,4 @@
-"""The launcher's fake keeps the promises that grading relies on, as the real one does."""
+"""What grading relies on, kept by the launcher's fake as by the two real ones."""
 
 import json
 import sys
@@ -6,15 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from lms.outposts.broker.launcher import DirectLauncher, KernelLauncher, KernelRequest
+from lms.outposts.broker.launcher import (
+    BrokerLauncher,
+    DirectLauncher,
+    KernelLauncher,
+    KernelRequest,
+)
 from lms.outposts.runner.grade import grade_submission
 from lms.outposts.runner.release import build
 from lms.outposts.runner.source import AssignmentSource
 from lms.protocol.grading import Limits, RunStatus
 from tests.factories.notebooks import answered, checked, notebook, solution, to_bytes
 from tests.fakes.launcher import PlainLauncher
+from tests.integration.broker.conftest import broker
 
 pytestmark = [pytest.mark.kernel, pytest.mark.sandbox]
+__all__ = ["broker"]
 
 SOURCE = AssignmentSource(
     name="p",
@@ -30,10 +37,11 @@ SOURCE = AssignmentSource(
 )
 
 
-@pytest.fixture(params=[PlainLauncher, DirectLauncher])
+@pytest.fixture(params=["plain", "direct", "broker"])
 def launcher(request: pytest.FixtureRequest) -> KernelLauncher:
-    made: KernelLauncher = request.param()
-    return made
+    if request.param == "broker":
+        return BrokerLauncher(request.getfixturevalue("broker").socket)
+    return PlainLauncher() if request.param == "plain" else DirectLauncher()
 
 
 @pytest.mark.parametrize(

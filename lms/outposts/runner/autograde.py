@@ -11,6 +11,7 @@ from traitlets.config import Config
 from lms.outposts.runner.endings import Ending
 from lms.outposts.runner.execute import SandboxExecute
 from lms.outposts.runner.kernel import SandboxKernel
+from lms.outposts.runner.quiet import QUIET
 from lms.outposts.runner.source import Settings
 from lms.protocol.grading import Limits
 from lms.protocol.sentences import Sentence, sentence
@@ -28,7 +29,7 @@ class SaveGrades(SaveAutoGrades):
     """SaveAutoGrades that leaves one cell to a person where nbgrader stops the whole submission."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(log=QUIET)
         self.refused: list[Sentence] = []
 
     def _add_score(self, cell: NotebookNode, resources: Any) -> None:  # noqa: ANN401 (nbgrader's signature)
@@ -56,7 +57,7 @@ def autograde(
     Raises RunStoppedError when the student's code ended the run, KernelStartError when none began.
     """
     for make in Autograde.sanitize_preprocessors.default():
-        notebook, resources = make()(notebook, resources)
+        notebook, resources = make(log=QUIET)(notebook, resources)
     saving = SaveGrades()
     config = Config({owner: dict(traits) for owner, traits in settings.items()})
     with kernel:
@@ -65,7 +66,7 @@ def autograde(
         for make in Autograde.autograde_preprocessors.default():
             if make is AssignLatePenalties:
                 continue
-            step = ours.get(make) or make(config=config)
+            step = ours.get(make) or make(config=config, log=QUIET)
             notebook, resources = step(notebook, resources)
             if step is executing:
                 kernel.kill()

@@ -22,6 +22,7 @@ from lms.outposts.runner.endings import Ending
 from lms.outposts.runner.errors import KernelStartError, RunnerError, RunStoppedError
 from lms.outposts.runner.kernel import SandboxKernel
 from lms.outposts.runner.outputs import OutputBudget
+from lms.outposts.runner.quiet import QUIET
 from lms.protocol.grading import Limits
 from lms.protocol.sentences import sentence
 
@@ -40,7 +41,9 @@ class SandboxExecute(Execute):
     """Runs a notebook's code cells in `kernel`; raises RunStoppedError when the run ended early."""
 
     def __init__(self, kernel: SandboxKernel, limits: Limits) -> None:
-        super().__init__(timeout=limits.cell_seconds, record_timing=False, store_widget_state=False)
+        super().__init__(
+            timeout=limits.cell_seconds, record_timing=False, store_widget_state=False, log=QUIET
+        )
         self._kernel = kernel
         self._limits = limits
         self._budget = OutputBudget(limits.output_bytes)

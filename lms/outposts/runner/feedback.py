@@ -21,6 +21,7 @@ from traitlets.config import Config
 
 from lms.outposts.runner.fragments import clean, formula, formulas_of, picture
 from lms.outposts.runner.hidden import conceal
+from lms.outposts.runner.quiet import QUIET
 from lms.protocol.grading import NotebookResult
 
 _SHOWN = ("text/html", "text/markdown", "image/svg+xml", "text/latex", "image/png", "image/jpeg",
@@ -137,7 +138,7 @@ class _Exporter(HTMLExporter):
         styles = formgrader / "static" / "node_modules" / "bootstrap" / "dist" / "css"
         config.HTMLExporter.extra_template_paths = [str(styles)]
         config.NbConvertBase.display_data_priority = list(_SHOWN)
-        super().__init__(config=config)
+        super().__init__(config=config, log=QUIET)
         self._files = files
         self._preprocessors = []
         for preprocessor in GenerateFeedback.preprocessors.default():

@@ -13,6 +13,7 @@ from lms.outposts.runner.errors import ReleaseError
 from lms.outposts.runner.files import is_any_notebook, is_top_notebook, notebook_name
 from lms.outposts.runner.gradebook import MemoryGradebook
 from lms.outposts.runner.notebooks import KERNELSPEC, problem_of, read_source
+from lms.outposts.runner.quiet import QUIET
 from lms.outposts.runner.source import (
     CONFIG_FILE,
     AssignmentSource,
@@ -165,7 +166,7 @@ def _pipeline(node: NotebookNode, settings: Settings) -> list[Any]:
     without = {IncludeHeaderFooter, InstantiateTests}
     config = Config({owner: dict(traits) for owner, traits in settings.items()})
     makers = GenerateAssignment.preprocessors.default()
-    return [make(config=config) for make in makers if make not in without]
+    return [make(config=config, log=QUIET) for make in makers if make not in without]
 
 
 def _facts(name: str, node: NotebookNode, schema: int, kernel: str) -> NotebookFacts:
