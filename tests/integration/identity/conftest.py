@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -69,16 +69,37 @@ def system(engine: Engine, tmp_path: Path, made_keys: Path) -> Iterator[System]:
     system.engine.dispose()
 
 
+MakeApp = Callable[..., Flask]
+
+
 @pytest.fixture
-def app(system: System, ticking: Clock) -> Iterator[Flask]:
-    """The application; the Hub is said to answer."""
-    app = make_application(system)
-    app.testing = True
-    app.extensions["lms_hub_check"] = lambda _settings: None
-    yield app
-    with app.app_context():
-        db.session.remove()
-        db.engine.dispose()
+def make_app(system: System, ticking: Clock) -> Iterator[MakeApp]:
+    """Make applications over the database, with settings of their own; the Hub seems to answer."""
+    made: list[tuple[System, Flask]] = []
+
+    def make_app(*, lms_url: str = "", hub_url: str = "") -> Flask:
+        mine = system.settings
+        wired = build(
+            replace(mine, lms_url=lms_url or mine.lms_url, hub_url=hub_url or mine.hub_url)
+        )
+        app = make_application(wired)
+        app.testing = True
+        app.extensions["lms_hub_check"] = lambda _settings: None
+        made.append((wired, app))
+        return app
+
+    yield make_app
+    for wired, app in made:
+        wired.engine.dispose()
+        with app.app_context():
+            db.session.remove()
+            db.engine.dispose()
+
+
+@pytest.fixture
+def app(make_app: MakeApp) -> Flask:
+    """The application."""
+    return make_app()
 
 
 @pytest.fixture

@@ -5,16 +5,12 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy.exc import OperationalError
 
-from lms.bootstrap import System, build
-from lms.cli.wsgi import make_application
 from lms.foundation.errors import InvalidError
-from lms.foundation.settings import Settings
 from lms.identity import service as identity
 from lms.identity.access import Audience, declared_access
 from lms.web.access import safe_next
 from tests.fakes.browser import csrf_token, post
-from tests.fakes.clock import Clock
-from tests.integration.identity.conftest import PASSWORD, People, SignInPage
+from tests.integration.identity.conftest import PASSWORD, MakeApp, People, SignInPage
 
 OURS = "http://127.0.0.1:8123"
 
@@ -72,15 +68,9 @@ def test_another_host_name_is_answered_with_a_pointer(client: FlaskClient, host:
     assert "<form" not in answer.text
 
 
-def test_pages_and_hub_must_not_share_a_host_name(system: System, ticking: Clock) -> None:
-    settings = Settings(
-        data_dir=system.settings.data_dir,
-        lms_url="http://127.0.0.1:8000",
-        hub_url="http://127.0.0.1:8010",
-        database_url=system.settings.database_url,
-    )
+def test_pages_and_hub_must_not_share_a_host_name(make_app: MakeApp) -> None:
     with pytest.raises(InvalidError, match="same host name"):
-        make_application(build(settings))
+        make_app(hub_url="http://127.0.0.1:8223")
 
 
 def test_while_the_database_does_not_answer_public_pages_come_and_others_say_why(
@@ -239,20 +229,13 @@ def test_no_cookie_of_ours_reaches_the_hub(client: FlaskClient, people: People) 
         assert client.get_cookie(name, domain="localhost") is None
 
 
-def test_with_https_cookies_are_secure(system: System, people: People) -> None:
-    settings = Settings(
-        data_dir=system.settings.data_dir,
-        lms_url="https://lms.example.org",
-        hub_url="https://hub.example.org",
-        database_url=system.settings.database_url,
-    )
-    app = make_application(build(settings))
-    app.testing = True
+def test_with_https_cookies_are_secure(make_app: MakeApp) -> None:
+    app = make_app(lms_url="https://lms.example.org", hub_url="https://hub.example.org")
     answer = app.test_client().get("/login", base_url="https://lms.example.org/")
     assert answer.status_code == 200
     assert "Secure" in answer.headers["Set-Cookie"]
     # The machine's own parts ask over loopback, whatever the public name is.
-    assert app.test_client().get("/login", base_url="http://127.0.0.1:8000/").status_code == 200
+    assert app.test_client().get("/login", base_url="http://127.0.0.1:8123/").status_code == 200
 
 
 def test_the_cookie_holds_a_token_and_nothing_about_the_person(

@@ -1,7 +1,6 @@
 """The provider, driven by a plain client."""
 
 import re
-from dataclasses import replace
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -12,7 +11,6 @@ from joserfc.jwk import KeySet
 from sqlalchemy import select
 
 from lms.bootstrap import System
-from lms.cli.wsgi import make_application
 from lms.enrolment.models import Enrolment
 from lms.enrolment.rules import EnrolmentState
 from lms.foundation.db import transaction
@@ -26,7 +24,7 @@ from tests.factories import make_offering
 from tests.fakes.browser import post
 from tests.fakes.clock import Clock
 from tests.fakes.oauth_client import CALLBACK, OAuthClient
-from tests.integration.identity.conftest import PASSWORD, People, SignInPage
+from tests.integration.identity.conftest import PASSWORD, MakeApp, People, SignInPage
 
 SECRET = "the-hub-and-we-know-it"
 
@@ -393,14 +391,12 @@ def test_userinfo_tells_strangers_nothing(hub: OAuthClient, header: str) -> None
 
 @pytest.mark.parametrize("lms_url", ["http://192.0.2.5:8000", "https://lms.example.org"])
 def test_it_works_on_a_lan_and_behind_an_operators_tls(
-    system: System, people: People, ticking: Clock, lms_url: str
+    make_app: MakeApp, system: System, people: People, ticking: Clock, lms_url: str
 ) -> None:
     people.add("minseo")
-    settings = replace(system.settings, lms_url=lms_url)
     with transaction(system.sessions) as session:
-        oauth.ensure_hub_client(session, settings, SECRET, now=ticking())
-    app = make_application(replace(system, settings=settings))
-    app.testing = True
+        oauth.ensure_hub_client(session, system.settings, SECRET, now=ticking())
+    app = make_app(lms_url=lms_url)
     # Behind TLS this hop is plain http with the public Host, as a proxy in front sends it.
     host = {"Host": lms_url.partition("//")[2]}
     page = "https" if lms_url.startswith("https") else "http"
