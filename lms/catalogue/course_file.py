@@ -336,46 +336,18 @@ def _from_layout(folder: Path, today: date) -> CourseFile:
             str(folder.name), "there is neither a course.toml nor a source folder"
         )
     key = re.sub(r"[^A-Za-z0-9_.-]+", "-", folder.resolve().name).strip("-.") or "course"
-    name = Bilingual(ko=key, en=key)
-    nothing = Bilingual(ko="", en="")
     names = sorted(path.name for path in source.iterdir() if path.is_dir() and path.name[0] != ".")
-    return CourseFile(
-        key=key,
-        code="",
-        title=name,
-        summary=nothing,
-        level="foundation",
-        credits=0,
-        contact_hours=0,
-        study_hours=0,
-        languages=[],
-        tags=[],
-        prerequisites=[],
-        outcomes=[],
-        compute={"profile": "cpu"},
-        units=[],
-        assignments=[
-            AssignmentFile(
-                key=one,
-                title=Bilingual(ko=one, en=one),
-                summary=nothing,
-                unit="",
-                minutes=0,
-                limits={},
-            )
-            for one in names
-        ],
-        offerings=[
-            OfferingFile(
-                key=key,
-                term=str(today.year),
-                title=Bilingual(ko=str(today.year), en=str(today.year)),
-                starts_on=today,
-                ends_on=today + timedelta(days=365),
-                enrolment="approval",
-                code=None,
-                capacity=None,
-                due={},
-            )
-        ],
-    )
+    offering = {
+        "key": key,
+        "term": str(today.year),
+        "title": str(today.year),
+        "starts_on": today,
+        "ends_on": today + timedelta(days=365),
+        "enrolment": "approval",
+    }
+    document = {
+        "course": {"key": key, "title": key, "compute": {"profile": "cpu"}},
+        "assignments": [{"key": name, "title": name} for name in names],
+        "offerings": [offering],
+    }
+    return parse_course(folder.name, document)

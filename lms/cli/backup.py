@@ -1,6 +1,7 @@
 """`lms backup` and `lms restore`: everything that must be kept, in one file."""
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -95,7 +96,7 @@ def _finish(engine: Engine) -> None:
 @contextlib.contextmanager
 def _progress() -> Iterator[Callable[[str], None]]:
     """Show the member at work, on one line, where a person is watching."""
-    watched = click.get_text_stream("stderr").isatty()
+    watched = sys.stderr.isatty()
 
     def show(name: str) -> None:
         if watched:

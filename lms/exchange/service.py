@@ -83,22 +83,16 @@ def submit(
     )
     if known is not None:
         return receipt_of(session, known, task, duplicate=True)
-    listing = [
-        {"path": path, "digest": blobs.put(content), "bytes": len(content)}
-        for path, content in cleaned.items()
-    ]
-    last = session.scalar(
-        select(func.max(Submission.attempt)).where(
-            Submission.task_id == task.id, Submission.person_id == actor.person_id
-        )
-    )
     submission = Submission(
         task_id=task.id,
         release_id=task.release.id,
         person_id=actor.person_id,
-        attempt=(last or 0) + 1,
+        attempt=_last_attempt(session, task.id, actor.person_id) + 1,
         digest=digest,
-        files=listing,
+        files=[
+            {"path": path, "digest": blobs.put(content), "bytes": len(content)}
+            for path, content in cleaned.items()
+        ],
         submitted_at=now,
         late=task.due_at is not None and now > task.due_at,
         via=via,
@@ -107,6 +101,15 @@ def submit(
     session.flush()
     publish(session, SubmissionReceived(submission_id=submission.id, at=now))
     return receipt_of(session, submission, task)
+
+
+def _last_attempt(session: Session, task_id: int, person_id: int) -> int:
+    last = session.scalar(
+        select(func.max(Submission.attempt)).where(
+            Submission.task_id == task_id, Submission.person_id == person_id
+        )
+    )
+    return last or 0
 
 
 def receipt_of(

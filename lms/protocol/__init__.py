@@ -1,1 +1,1 @@
-"""Frozen dataclasses that cross process and machine borders, with their JSON; standard library only."""
+"""Frozen dataclasses that cross machine borders, with their JSON; standard library only."""

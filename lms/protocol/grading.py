@@ -20,7 +20,7 @@ class RunStatus(StrEnum):
 
 
 class Integrity(StrEnum):
-    """How far the score can be trusted; `unverified` means tests shared the student's interpreter."""
+    """How far a score can be trusted; `unverified`: tests shared the student's interpreter."""
 
     VERIFIED = "verified"
     UNVERIFIED = "unverified"
@@ -62,7 +62,7 @@ class CellResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotebookResult:
-    """What grading found in one notebook; `reason` is set whenever the status is not a plain grade."""
+    """What grading found in one notebook; `reason` is set when there is more than a grade to say."""
 
     notebook: str
     status: RunStatus

@@ -1,4 +1,4 @@
-"""Sentences for people that keep their parts, so that a door can say them in the reader's language."""
+"""Sentences that keep their parts, so that a door can say them in the reader's language."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,13 +24,14 @@ class Sentence:
     def from_json(cls, value: object) -> "Sentence":
         """Rebuild a sentence; raises ValueError when `value` is not what `to_json` made."""
         if not isinstance(value, dict):
-            raise ValueError("a sentence is an object with template and facts")
+            raise ValueError("a sentence is an object with template and facts")  # noqa: TRY004
         template, facts = value.get("template"), value.get("facts", {})
         if not isinstance(template, str) or not isinstance(facts, dict):
-            raise ValueError("a sentence is an object with template and facts")
+            # One kind of error for all that is not a sentence, as the docstring says.
+            raise ValueError("a sentence is an object with template and facts")  # noqa: TRY004
         return cls(template, facts)
 
 
 def sentence(template: str, **facts: Fact) -> Sentence:
-    """Return the sentence `template` filled with `facts`; message extraction looks for this name."""
+    """Return `template` with its `facts`; message extraction looks for this function's name."""
     return Sentence(template, facts)

@@ -1,0 +1,1 @@
+"""Stories of people, told by driving a real browser against the whole system."""
