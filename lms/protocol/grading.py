@@ -62,7 +62,7 @@ class CellResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotebookResult:
-    """What grading found in one notebook; `reason` is set when there is more than a grade to say."""
+    """What grading found in one notebook; `reason` says whatever more than a grade there is."""
 
     notebook: str
     status: RunStatus
