@@ -19,11 +19,8 @@ from lms.protocol.sentences import sentence
 
 def kept_folders(settings: Settings, *, homes: bool) -> dict[str, Path]:
     """Return the folders that a backup holds, by their name in it."""
-    folders = {
-        "blobs": settings.blobs_dir,
-        "keys": settings.keys_dir,
-        "hub": settings.data_dir / "hub",
-    }
+    # The Hub's own database is left out: it remembers who runs a server now, nothing that lasts.
+    folders = {"blobs": settings.blobs_dir, "keys": settings.keys_dir}
     return folders | ({"homes": settings.homes_dir} if homes else {})
 
 

@@ -28,6 +28,7 @@ def broker_config(settings: Settings) -> BrokerConfig:
             learner_first=uids.learner_first,
             learner_end=uids.learner_end,
         ),
+        unsafe=settings.unsafe_grading,
         worker_uid=uids.worker,
         hub_uid=uids.hub,
         other_uids=(uids.web,),

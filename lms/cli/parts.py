@@ -23,7 +23,7 @@ def part_environment(settings: Settings) -> dict[str, str]:
     """Return the environment of every part: settings made absolute, nothing secret."""
     ours = process_environment()
     env = {name: ours[name] for name in _INHERITED if name in ours}
-    env |= {name: value for name, value in ours.items() if name.startswith("LMS_")}
+    env |= {name: value for name, value in ours.items() if name.startswith(("LMS_", "HUB_"))}
     return env | {
         "LMS_DATA": str(settings.data_dir),
         "LMS_PORT": str(settings.lms_port),

@@ -10,6 +10,7 @@ from sqlalchemy import inspect
 from sqlalchemy.orm import Session
 
 from lms.bootstrap import System, build
+from lms.cli.role import role
 from lms.foundation import clock
 from lms.foundation.db import transaction
 from lms.foundation.errors import InvalidError, UnavailableError
@@ -178,3 +179,6 @@ def _tell(found: Person, *, as_json: bool, words: str, password: str | None = No
     click.echo(words)
     if password is not None:
         click.echo(f"Password (shown only now): {password}")
+
+
+person.add_command(role)

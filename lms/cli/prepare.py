@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from lms.bootstrap import System, build
 from lms.catalogue.loading import import_tree
 from lms.catalogue.models import Offering
-from lms.enrolment.service import assign_role
+from lms.enrolment.service import assign_role, find_enrolment
 from lms.foundation import clock
 from lms.foundation.db import transaction
 from lms.foundation.settings import Settings
@@ -55,6 +55,7 @@ def prepare(settings: Settings, courses: Path | None, *, demo: bool) -> None:
             if courses is not None:
                 import_tree(session, system.blobs, courses, actor=SYSTEM, now=now)
         _make_accounts(system, demo=demo)
+        _return_homes(system)
         system.engine.dispose()
     finally:
         os.umask(before)
@@ -101,6 +102,20 @@ def _share(settings: Settings) -> None:
     _hand_over(settings.data_dir / "hub", settings.uids.hub, gid)
 
 
+def _return_homes(system: System) -> None:
+    """Give each home that root holds, as after a restore, back to its learner."""
+    if os.geteuid() != 0:
+        return
+    with system.sessions() as session:
+        owners = {person.username: person.os_uid for person in session.scalars(select(Person))}
+    for home in system.settings.homes_dir.iterdir():
+        uid = owners.get(home.name)
+        if uid is not None and home.lstat().st_uid == 0 and not home.is_symlink():
+            for path in (home, *home.rglob("*")):
+                os.lchown(path, uid, uid)
+            home.chmod(0o700)
+
+
 def _hand_over(folder: Path, uid: int, gid: int) -> None:
     # A restored backup belongs to whoever restored it.
     for path in folder.rglob("*"):
@@ -140,6 +155,8 @@ def _make_account(session: Session, settings: Settings, account: FirstAccount) -
         person.must_change_password = False
     if account.role is not None:
         for offering_id in session.scalars(select(Offering.id)).all():
+            if find_enrolment(session, person.id, offering_id) is not None:
+                continue
             assign_role(session, person.id, offering_id, account.role, actor=SYSTEM, now=now)
     return secret
 

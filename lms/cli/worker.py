@@ -24,10 +24,13 @@ def worker() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     settings = load_settings()
     launcher, ask = _sandboxes(settings)
+    health = SandboxHealth(ask)
     one = Worker(
         system=build(settings),
-        grade=functools.partial(grade_claim, launcher=launcher),
-        probe=SandboxHealth(ask),
+        grade=functools.partial(
+            grade_claim, launcher=launcher, is_sandboxed=lambda: health().sandbox_ok
+        ),
+        probe=health,
     )
 
     def end(_number: int, _frame: types.FrameType | None) -> None:

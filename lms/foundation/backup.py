@@ -9,7 +9,9 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import tarfile
+import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -25,6 +27,9 @@ from lms.protocol.sentences import sentence
 FORMAT = 1
 _CHUNK = 1 << 20
 _ROWS = 500
+_SPOOL_BYTES = 16 << 20
+#: How files are named while a part still writes them.
+_UNFINISHED = (".new-", ".health-")
 _VERSION_TABLE = "alembic_version"
 
 
@@ -148,16 +153,27 @@ def _write_members(
             _add(archive, contents, f"rows/{table.name}.jsonl", io.BytesIO(data), len(data))
     for name, folder in folders.items():
         for path in sorted(folder.rglob("*")):
-            # A part that is writing has its unfinished file under a dot name.
-            if path.is_file() and not path.is_symlink() and not path.name.startswith("."):
+            if path.is_file() and not path.is_symlink() and not path.name.startswith(_UNFINISHED):
                 member = f"{name}/{path.relative_to(folder).as_posix()}"
                 progress(member)
-                with path.open("rb") as file:
-                    _add(archive, contents, member, file, os.fstat(file.fileno()).st_size)
+                _add_file(archive, contents, member, path)
     document = {"format": FORMAT, **{f: getattr(contents, f) for f in Contents.__slots__}}
     data = json.dumps(document, indent=1).encode()
     _add(archive, Contents("", ""), "contents.json", io.BytesIO(data), len(data))
     return contents
+
+
+def _add_file(archive: tarfile.TarFile, contents: Contents, name: str, path: Path) -> None:
+    """Add a copy: a file that people work on may change between its digest and its bytes."""
+    with tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as copy:
+        try:
+            with path.open("rb") as file:
+                shutil.copyfileobj(file, copy, _CHUNK)
+        except FileNotFoundError:
+            return
+        size = copy.tell()
+        copy.seek(0)
+        _add(archive, contents, name, copy, size)
 
 
 def _add(

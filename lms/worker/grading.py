@@ -1,5 +1,7 @@
 """One job: grade the submission of a claim and store what was found."""
 
+from collections.abc import Callable
+
 from lms.bootstrap import System
 from lms.catalogue.models import Assignment, OfferedAssignment, Release
 from lms.catalogue.service import read_release
@@ -16,13 +18,18 @@ from lms.outposts.runner.source import AssignmentSource
 from lms.protocol.grading import Limits
 
 
-def grade_claim(system: System, claim: Claim, launcher: KernelLauncher) -> None:
-    """Grade and record; raises what is our fault, never for what a student handed in."""
+def grade_claim(
+    system: System, claim: Claim, launcher: KernelLauncher, is_sandboxed: Callable[[], bool]
+) -> None:
+    """Grade and record; raises what is our fault, never for what a student handed in.
+
+    Where there is no sandbox and the operator allowed that, the result is marked.
+    """
     source, files, limits = _read(system, claim)
     outcomes = grade_submission(source, files, limits=limits, launcher=launcher)
     findings = [_keep(system.blobs, outcome) for outcome in outcomes]
     with transaction(system.sessions) as session:
-        finish(session, claim, findings, now=clock.now(), unsafe=system.settings.unsafe_grading)
+        finish(session, claim, findings, now=clock.now(), unsafe=not is_sandboxed())
 
 
 def _read(system: System, claim: Claim) -> tuple[AssignmentSource, dict[str, bytes], Limits]:

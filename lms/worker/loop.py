@@ -18,10 +18,13 @@ from lms.foundation.db import transaction
 from lms.foundation.errors import UnavailableError
 from lms.grading.models import WorkerBeat
 from lms.grading.queue import Claim, claim_next, hand_back, release_own, renew
+from lms.outposts.broker.launcher import SandboxUnavailableError
 from lms.outposts.runner.errors import KernelStartError
 
 LOG = logging.getLogger("lms.worker")
 
+#: What is nobody's notebook: no sandbox, no kernel, no room, no database.
+OURS = (KernelStartError, SandboxUnavailableError, UnavailableError, SQLAlchemyError)
 #: How long to wait when the queue is empty, in seconds: a student watches the page meanwhile.
 IDLE_SECONDS = 0.5
 #: How long to wait after a failure of ours (no sandbox, disk full), in seconds.
@@ -91,8 +94,8 @@ class Worker:
                 self._recover(claim, error)
 
     def _recover(self, claim: Claim, error: BaseException) -> None:
-        # No sandbox or a full disk is nobody's notebook: it costs the run nothing but time.
-        ours = isinstance(error, (KernelStartError, UnavailableError, SQLAlchemyError))
+        # It costs the run nothing but time.
+        ours = isinstance(error, OURS)
         LOG.error("run %d was not graded", claim.run_id, exc_info=error)
         with transaction(self.system.sessions) as session:
             hand_back(session, claim, interrupted=not ours)
