@@ -44,6 +44,10 @@ class Person:
     def picture(self, what: str, *, whole: bool = True) -> None:
         """Keep a picture of the page as it is now."""
         self._step += 1
+        for frame in self.page.locator("iframe[sandbox]").all():
+            # A frame that was never in sight is left blank in a picture of the whole page.
+            frame.scroll_into_view_if_needed()
+            self.page.wait_for_timeout(300)
         path = self.pictures / f"{self.name}-{self._step:02}-{what}.png"
         self.page.screenshot(path=path, full_page=whole)
 
