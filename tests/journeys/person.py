@@ -49,7 +49,8 @@ class Person:
             frame.scroll_into_view_if_needed()
             self.page.wait_for_timeout(300)
         path = self.pictures / f"{self.name}-{self._step:02}-{what}.png"
-        self.page.screenshot(path=path, full_page=whole)
+        # After scrolling, the skip link above the window would stand in the middle of the picture.
+        self.page.screenshot(path=path, full_page=whole, style=".skip { display: none }")
 
     def visit(self, path: str) -> None:
         """Go to a page of the LMS."""

@@ -4,7 +4,9 @@ import io
 import os
 import re
 import signal
+import sqlite3
 import zipfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -140,9 +142,10 @@ def test_student_goes_from_the_catalogue_to_feedback(
     person.answer({"def normalise(text):": WRONG})
     person.open_assignment_list()
     person.submit_in_lab(ASSIGNMENT)
-    expect(submitted.first).to_contain_text(ASSIGNMENT, timeout=30_000)
+    _kill_the_worker_while_it_grades(stack)
     _newest_attempt(person, 2)
     _wait_for_grade(page)
+    assert _runs(stack, attempt=2) == [("graded", 1)]
     person.picture("graded-wrong")
     wrong = _expect_as_nbgrader(person)
     assert wrong == right | {"Q1": 0}
@@ -156,6 +159,22 @@ def test_student_goes_from_the_catalogue_to_feedback(
     assert person.leaked == []
     assert person.outside == []
     person.leave()
+
+
+def _runs(stack: Stack, attempt: int) -> list[tuple[str, int]]:
+    """Return status and number of each run of the attempt, from the database."""
+    question = (
+        "SELECT run.status, run.number FROM run JOIN submission ON submission.id = submission_id "
+        "WHERE attempt = ?"
+    )
+    with closing(sqlite3.connect(stack.data / "db" / "lms.sqlite")) as connection:
+        return connection.execute(question, (attempt,)).fetchall()
+
+
+def _kill_the_worker_while_it_grades(stack: Stack) -> None:
+    """Kill -9 mid-run: the run is taken up again, and graded once."""
+    wait_until(lambda: _runs(stack, 2) == [("running", 1)], 30, "the second attempt to run")
+    os.kill(stack.pid_of("worker"), signal.SIGKILL)
 
 
 def _read_feedback(person: Person) -> None:
