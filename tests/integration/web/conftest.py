@@ -17,6 +17,7 @@ from tests.integration.identity.conftest import (  # noqa: F401 - fixtures
     app,
     cheap_hashing,
     made_keys,
+    make_app,
     system,
     ticking,
 )
