@@ -50,7 +50,10 @@ class Person:
             self.page.wait_for_timeout(300)
         path = self.pictures / f"{self.name}-{self._step:02}-{what}.png"
         # After scrolling, the skip link above the window would stand in the middle of the picture.
-        self.page.screenshot(path=path, full_page=whole, style=".skip { display: none }")
+        self.page.locator(".skip").evaluate_all(
+            "links => links.forEach(link => link.hidden = true)"
+        )
+        self.page.screenshot(path=path, full_page=whole)
 
     def visit(self, path: str) -> None:
         """Go to a page of the LMS."""
