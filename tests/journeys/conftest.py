@@ -21,16 +21,20 @@ CHROMIUM_FLAGS = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """One system for all journeys."""
     with running(tmp_path_factory.mktemp("journeys") / "data") as stack:
         yield stack
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium, without a window."""
+    """Debian's Chromium, without a window.
+
+    Playwright keeps an event loop running in this thread until the module ends: longer, and no
+    other test could run one.
+    """
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     assert path is not None, "the journeys need Chromium: make check installs it"
     with sync_playwright() as playwright:
