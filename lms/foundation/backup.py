@@ -5,6 +5,7 @@ restored into PostgreSQL, which is also how a site moves. Restoring needs the re
 backup was made with; the caller migrates further afterwards.
 """
 
+import gzip
 import hashlib
 import io
 import json
@@ -121,7 +122,7 @@ def _read_members(source: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """Return contents.json, empty when it is missing, and the digest of every other member."""
     document: dict[str, Any] = {}
     seen: dict[str, str] = {}
-    with tarfile.open(source, "r:gz") as archive:
+    with gzip.open(source) as whole, tarfile.open(fileobj=whole, mode="r:") as archive:
         for member in archive:
             stream = archive.extractfile(member) if _is_safe(member) else None
             if stream is None:
@@ -130,6 +131,9 @@ def _read_members(source: Path) -> tuple[dict[str, Any], dict[str, str]]:
                 document = json.load(stream)
             else:
                 seen[member.name] = _digest(stream)
+        # tarfile stops at its end mark; gzip compares its checksum only at the end of the file.
+        while whole.read(_CHUNK):
+            pass
     return document, seen
 
 
