@@ -8,6 +8,9 @@ from typing import Self
 from lms.protocol.grading import Limits
 from lms.protocol.sentences import Sentence
 
+#: What a zygote's fork can run; the empty one is executed afresh.
+PROGRAMS = ("", "kernel", "cells")
+
 _MAX_WORDS = 256
 _MAX_WORD_BYTES = 32768
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
@@ -33,8 +36,14 @@ class Verdict(StrEnum):
 class KernelRequest:
     """A kernel to run in a sandbox: one notebook's, used once."""
 
-    #: What to execute, such as `(sys.executable, "-m", "ipykernel_launcher", "-f", …)`.
+    #: What to execute, such as `(sys.executable, "-m", "ipykernel_launcher", "-f", …)`; with a
+    #: `program`, the words it is given.
     argv: tuple[str, ...]
+    #: Empty: execute `argv` in a fresh interpreter. Else a program that a fork of the zygote runs:
+    #: "kernel" is a Jupyter kernel, "cells" takes cells over the channel.
+    program: str = ""
+    #: What a zygote's fork seeds its random generators with.
+    seed: int = 0
     #: Added to the few variables a sandbox has; HOME and TMPDIR stay the sandbox's own.
     env: dict[str, str] = field(default_factory=dict)
     #: The caller's folder for connection file and sockets: the same path inside, and writable.
@@ -48,6 +57,8 @@ class KernelRequest:
         limits = {name: getattr(self.limits, name) for name in Limits.__dataclass_fields__}
         return {
             "argv": list(self.argv),
+            "program": self.program,
+            "seed": self.seed,
             "env": self.env,
             "connection_dir": self.connection_dir,
             "files_dir": self.files_dir,
@@ -60,6 +71,8 @@ class KernelRequest:
         given = _object(value)
         return cls(
             argv=_words(given.get("argv")),
+            program=_program(given.get("program", "")),
+            seed=_number(given.get("seed", 0)),
             env=_env(given.get("env")),
             connection_dir=_path(given.get("connection_dir")),
             files_dir=None if given.get("files_dir") is None else _path(given.get("files_dir")),
@@ -216,6 +229,12 @@ def _object(value: object) -> dict[str, object]:
     if not isinstance(value, dict):
         raise ValueError("a request is an object")  # noqa: TRY004 - documented kind
     return value
+
+
+def _program(value: object) -> str:
+    if value not in PROGRAMS:
+        raise ValueError(f"program must be one of {', '.join(PROGRAMS[1:])}, or empty")
+    return str(value)
 
 
 def _words(value: object) -> tuple[str, ...]:

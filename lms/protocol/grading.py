@@ -48,6 +48,10 @@ class CellResult:
     max_score: float
     needs_manual: bool
     comment: str | None = None
+    #: How far `auto_score` can be trusted; None for cells that no test scores.
+    integrity: Integrity | None = None
+    #: Why it is not `verified`; for instructors.
+    integrity_reason: Sentence | None = None
 
     def to_json(self) -> dict[str, object]:
         """Return the shape that `lms grade --json` prints."""
@@ -57,7 +61,23 @@ class CellResult:
             "max_score": self.max_score,
             "needs_manual": self.needs_manual,
             "comment": self.comment,
+            "integrity": None if self.integrity is None else self.integrity.value,
+            "integrity_reason": (
+                None if self.integrity_reason is None else str(self.integrity_reason)
+            ),
         }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detail:
+    """What an instructor wants to know of a run that did not end plainly."""
+
+    #: grade_id of the cell it happened in, or its place such as `[3]`.
+    cell: str = ""
+    #: The name of the limit that was reached (a field of Limits), or empty.
+    limit: str = ""
+    #: The end of what the program wrote.
+    last_output: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +91,9 @@ class NotebookResult:
     max_score: float
     reason: Sentence | None = None
     cells: tuple[CellResult, ...] = ()
+    #: Why the notebook is not `verified`; for instructors.
+    integrity_reason: Sentence | None = None
+    detail: Detail | None = None
 
     def to_json(self) -> dict[str, object]:
         """Return the shape that `lms grade --json` prints, without the student."""
@@ -82,4 +105,7 @@ class NotebookResult:
             "max_score": self.max_score,
             "reason": None if self.reason is None else str(self.reason),
             "cells": [cell.to_json() for cell in self.cells],
+            "integrity_reason": (
+                None if self.integrity_reason is None else str(self.integrity_reason)
+            ),
         }
