@@ -102,6 +102,8 @@ class Assignment(Base):
     minutes: Mapped[int]
     #: Fields of lms.protocol.grading.Limits that differ from their defaults.
     limits: Mapped[dict[str, int]] = mapped_column(Json)
+    #: What kind of worker grades it: "cpu" or "gpu".
+    resource: Mapped[str] = mapped_column(String(8), default="cpu")
 
     course: Mapped[Course] = relationship(back_populates="assignments")
     releases: Mapped[list["Release"]] = relationship(
@@ -130,6 +132,8 @@ class Release(Base):
     manual_points: Mapped[float]
     #: [{"name", "questions": [{"grade_id", "points", "manual"}]}], in order.
     notebooks: Mapped[list[dict[str, Any]]] = mapped_column(Json)
+    #: True while it is only tried out by a regrade's preview: no student gets it.
+    staged: Mapped[bool] = mapped_column(default=False)
 
     assignment: Mapped[Assignment] = relationship(back_populates="releases")
 
@@ -151,6 +155,8 @@ class Offering(Base):
     #: The enrolment code when `enrolment` is "code".
     code: Mapped[str | None] = mapped_column(String(64))
     capacity: Mapped[int | None]
+    #: In practice, scores that nobody could verify are shown and counted without a person.
+    practice: Mapped[bool] = mapped_column(default=False)
 
     course: Mapped[Course] = relationship(back_populates="offerings")
     tasks: Mapped[list["OfferedAssignment"]] = relationship(back_populates="offering")
@@ -168,6 +174,8 @@ class OfferedAssignment(Base):
     due_at: Mapped[datetime | None] = mapped_column(Instant)
     #: None until something was published.
     release_id: Mapped[int | None] = mapped_column(ForeignKey("release.id"))
+    #: Exams are graded before everything else.
+    exam: Mapped[bool] = mapped_column(default=False)
 
     offering: Mapped[Offering] = relationship(back_populates="tasks")
     assignment: Mapped[Assignment] = relationship()

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from lms.foundation.db import Base, Instant, Json
@@ -16,6 +16,7 @@ class Run(Base):
     __table_args__ = (
         UniqueConstraint("submission_id", "number"),
         Index("ix_run_status_queued_at", "status", "queued_at"),
+        Index("ix_run_status_priority_queued_at", "status", "priority", "queued_at"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -41,6 +42,29 @@ class Run(Base):
     reason: Mapped[dict[str, Any] | None] = mapped_column(Json)
     #: True when it ran without a sandbox (LMS_UNSAFE_GRADING).
     unsafe: Mapped[bool] = mapped_column(default=False)
+    #: Higher goes first: exams 10, ordinary work 0, previews of a regrade -10.
+    priority: Mapped[int] = mapped_column(default=0)
+    #: What kind of worker it needs: "cpu" or "gpu".
+    resource: Mapped[str] = mapped_column(String(8), default="cpu")
+    #: The release it is graded against; None means the submission's own.
+    release_id: Mapped[int | None] = mapped_column(ForeignKey("release.id"))
+    #: True while its results are only a regrade's preview: nobody's result yet.
+    preview: Mapped[bool] = mapped_column(default=False)
+    #: True when it must run anew even if the result is known.
+    fresh: Mapped[bool] = mapped_column(default=False)
+    #: Everything the result follows from, as digests: see lms.grading.cache.Recipe.
+    recipe: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    #: True while the score waits for a person: not shown to the student and not counted.
+    held: Mapped[bool] = mapped_column(default=False)
+    #: A Sentence as JSON: why it is or was held.
+    hold_reason: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    #: What a person decided of a held run: a value of lms.grading.rules.Verdict.
+    verdict: Mapped[str | None] = mapped_column(String(12))
+    #: The person's reason, in their words.
+    verdict_reason: Mapped[str | None] = mapped_column(Text)
+    #: Who decided, and when; whatever the verdict was.
+    released_by: Mapped[int | None] = mapped_column(ForeignKey("person.id"))
+    released_at: Mapped[datetime | None] = mapped_column(Instant)
 
     notebooks: Mapped[list["NotebookRun"]] = relationship(order_by="NotebookRun.id")
 
@@ -59,6 +83,10 @@ class NotebookRun(Base):
     score: Mapped[float]
     max_score: Mapped[float]
     reason: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    #: A Sentence as JSON: why it is not `verified`; for instructors.
+    integrity_reason: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    #: {"cell", "limit", "last_output"}: lms.protocol.grading.Detail; for instructors.
+    detail: Mapped[dict[str, Any] | None] = mapped_column(Json)
     #: Blob of the executed notebook; for people who grade.
     autograded: Mapped[str | None] = mapped_column(String(71))
     #: Blob of the feedback page; free of hidden tests.
@@ -81,6 +109,95 @@ class CellScore(Base):
     max_score: Mapped[float]
     needs_manual: Mapped[bool]
     comment: Mapped[str | None]
+    #: A value of lms.protocol.grading.Integrity; None when no test scored the cell.
+    integrity: Mapped[str | None] = mapped_column(String(12))
+    #: A Sentence as JSON: why the score is not `verified`; for instructors.
+    integrity_reason: Mapped[dict[str, Any] | None] = mapped_column(Json)
+
+
+class ResultCache(Base):
+    """What a recipe gave: the same bytes graded in the same way are not run twice."""
+
+    __tablename__ = "result_cache"
+
+    #: Digest of the recipe: see lms.grading.cache.
+    key: Mapped[str] = mapped_column(String(71), primary_key=True)
+    #: The run that found it, or that is finding it now.
+    run_id: Mapped[int] = mapped_column(ForeignKey("run.id"))
+    at: Mapped[datetime] = mapped_column(Instant)
+    #: The findings; None while `run_id` is still at it.
+    findings: Mapped[list[dict[str, Any]] | None] = mapped_column(Json)
+
+
+class AuditEntry(Base):
+    """One act of grading, chained to the act before it by its hash; never changed, never deleted.
+
+    Bodies hold digests and row numbers and nothing that tells who a person is.
+    """
+
+    __tablename__ = "audit_entry"
+
+    #: 1, 2, 3 … without a gap.
+    sequence: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    at: Mapped[datetime] = mapped_column(Instant)
+    #: "run.finished", "run.held", …: see lms.grading.audit.
+    kind: Mapped[str] = mapped_column(String(32))
+    #: Canonical JSON, kept as the very text that was hashed.
+    body: Mapped[str] = mapped_column(Text)
+    #: Hash of the entry before; 64 zeros for the first.
+    previous_hash: Mapped[str] = mapped_column(String(71))
+    hash: Mapped[str] = mapped_column(String(71), unique=True)
+
+
+class GradeReceipt(Base):
+    """The signed record of a finished run, and where the audit log names it."""
+
+    __tablename__ = "receipt"
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("run.id"), primary_key=True)
+    #: Says nothing of the run or the person.
+    public_id: Mapped[str] = mapped_column(String(36), unique=True)
+    key_id: Mapped[str] = mapped_column(String(64))
+    #: The signed document, byte for byte.
+    document: Mapped[str] = mapped_column(Text)
+    digest: Mapped[str] = mapped_column(String(71))
+    sequence: Mapped[int] = mapped_column(ForeignKey("audit_entry.sequence"))
+
+
+class RegradePlan(Base):
+    """A changed assignment and the submissions it touches, graded aside until a person decides."""
+
+    __tablename__ = "regrade_plan"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    assignment_id: Mapped[int] = mapped_column(ForeignKey("assignment.id"), index=True)
+    release_id: Mapped[int] = mapped_column(ForeignKey("release.id"))
+    #: A value of lms.grading.rules.PlanState.
+    state: Mapped[str] = mapped_column(String(10))
+    created_at: Mapped[datetime] = mapped_column(Instant)
+    #: None for the command line.
+    created_by: Mapped[int | None] = mapped_column(ForeignKey("person.id"))
+    decided_at: Mapped[datetime | None] = mapped_column(Instant)
+    decided_by: Mapped[int | None] = mapped_column(ForeignKey("person.id"))
+    #: What changed against the releases that submissions were graded with:
+    #: [{"notebook", "cells", "kind"}], see lms.grading.changes.
+    changes: Mapped[list[dict[str, Any]]] = mapped_column(Json)
+
+    previews: Mapped[list["RegradePreview"]] = relationship(order_by="RegradePreview.id")
+
+
+class RegradePreview(Base):
+    """One touched submission: the run that counts now, and the run against the new release."""
+
+    __tablename__ = "regrade_preview"
+    __table_args__ = (UniqueConstraint("plan_id", "submission_id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    plan_id: Mapped[int] = mapped_column(ForeignKey("regrade_plan.id"))
+    submission_id: Mapped[int] = mapped_column(ForeignKey("submission.id"))
+    old_run_id: Mapped[int] = mapped_column(ForeignKey("run.id"))
+    #: None when the plan was discarded before it ran.
+    new_run_id: Mapped[int | None] = mapped_column(ForeignKey("run.id"))
 
 
 class WorkerBeat(Base):
