@@ -17,6 +17,7 @@ class Run(Base):
         UniqueConstraint("submission_id", "number"),
         Index("ix_run_status_queued_at", "status", "queued_at"),
         Index("ix_run_status_priority_queued_at", "status", "priority", "queued_at"),
+        Index("ix_run_audit_id", "audit_id", unique=True),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -54,6 +55,8 @@ class Run(Base):
     fresh: Mapped[bool] = mapped_column(default=False)
     #: Everything the result follows from, as digests: see lms.grading.cache.Recipe.
     recipe: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    #: Its random name in the audit log and on its receipt, from its end on.
+    audit_id: Mapped[str | None] = mapped_column(String(36))
     #: True while the score waits for a person: not shown to the student and not counted.
     held: Mapped[bool] = mapped_column(default=False)
     #: A Sentence as JSON: why it is or was held.
@@ -62,6 +65,8 @@ class Run(Base):
     verdict: Mapped[str | None] = mapped_column(String(12))
     #: The person's reason, in their words.
     verdict_reason: Mapped[str | None] = mapped_column(Text)
+    #: Random; with it the audit log's digest of the decision can be told from the row.
+    verdict_salt: Mapped[str | None] = mapped_column(String(32))
     #: Who decided, and when; whatever the verdict was.
     released_by: Mapped[int | None] = mapped_column(ForeignKey("person.id"))
     released_at: Mapped[datetime | None] = mapped_column(Instant)
@@ -155,8 +160,6 @@ class GradeReceipt(Base):
     __tablename__ = "receipt"
 
     run_id: Mapped[int] = mapped_column(ForeignKey("run.id"), primary_key=True)
-    #: Says nothing of the run or the person.
-    public_id: Mapped[str] = mapped_column(String(36), unique=True)
     key_id: Mapped[str] = mapped_column(String(64))
     #: The signed document, byte for byte.
     document: Mapped[str] = mapped_column(Text)
@@ -179,6 +182,8 @@ class RegradePlan(Base):
     created_by: Mapped[int | None] = mapped_column(ForeignKey("person.id"))
     decided_at: Mapped[datetime | None] = mapped_column(Instant)
     decided_by: Mapped[int | None] = mapped_column(ForeignKey("person.id"))
+    #: Random; with it the audit log's digest of the decision can be told from the row.
+    salt: Mapped[str] = mapped_column(String(32))
     #: What changed against the releases that submissions were graded with:
     #: [{"notebook", "cells", "kind"}], see lms.grading.changes.
     changes: Mapped[list[dict[str, Any]]] = mapped_column(Json)

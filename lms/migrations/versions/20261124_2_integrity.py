@@ -33,6 +33,7 @@ def upgrade() -> None:
         sa.Column("created_by", sa.Integer(), nullable=True),
         sa.Column("decided_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("decided_by", sa.Integer(), nullable=True),
+        sa.Column("salt", sa.String(length=32), nullable=False),
         sa.Column(
             "changes", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False
         ),
@@ -59,7 +60,6 @@ def upgrade() -> None:
     op.create_table(
         "receipt",
         sa.Column("run_id", sa.Integer(), nullable=False),
-        sa.Column("public_id", sa.String(length=36), nullable=False),
         sa.Column("key_id", sa.String(length=64), nullable=False),
         sa.Column("document", sa.Text(), nullable=False),
         sa.Column("digest", sa.String(length=71), nullable=False),
@@ -69,7 +69,6 @@ def upgrade() -> None:
             ["sequence"], ["audit_entry.sequence"], name=op.f("fk_receipt_sequence_audit_entry")
         ),
         sa.PrimaryKeyConstraint("run_id", name=op.f("pk_receipt")),
-        sa.UniqueConstraint("public_id", name=op.f("uq_receipt_public_id")),
     )
     op.create_table(
         "regrade_preview",
@@ -178,6 +177,9 @@ def upgrade() -> None:
     )
     op.add_column("run", sa.Column("verdict", sa.String(length=12), nullable=True))
     op.add_column("run", sa.Column("verdict_reason", sa.Text(), nullable=True))
+    op.add_column("run", sa.Column("verdict_salt", sa.String(length=32), nullable=True))
+    op.add_column("run", sa.Column("audit_id", sa.String(length=36), nullable=True))
+    op.create_index("ix_run_audit_id", "run", ["audit_id"], unique=True)
     op.add_column("run", sa.Column("released_at", sa.DateTime(timezone=True), nullable=True))
     op.create_index(
         "ix_run_status_priority_queued_at", "run", ["status", "priority", "queued_at"], unique=False
@@ -205,6 +207,9 @@ def downgrade() -> None:
         batch_op.drop_index("ix_run_status_priority_queued_at")
         batch_op.drop_column("released_at")
         batch_op.drop_column("released_by")
+        batch_op.drop_index("ix_run_audit_id")
+        batch_op.drop_column("audit_id")
+        batch_op.drop_column("verdict_salt")
         batch_op.drop_column("verdict_reason")
         batch_op.drop_column("verdict")
         batch_op.drop_column("hold_reason")
