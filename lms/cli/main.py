@@ -1,16 +1,17 @@
 """The `lms` command: gathers the groups and maps our errors to exit codes."""
 
-import importlib
 import sys
 
 import click
 
+from lms.cli.lazy import LazyGroup
 from lms.foundation.errors import LmsError
 
 #: Command name -> "module:attribute"; a module is imported only when its command is asked for,
 #: so that `lms --help` stays fast.
 COMMANDS: dict[str, str] = {
     "backup": "lms.cli.backup:backup",
+    "bench": "lms.cli.bench:bench",
     "broker": "lms.cli.broker:broker",
     "course": "lms.cli.course:course",
     "grade": "lms.cli.grade:grade",
@@ -23,26 +24,11 @@ COMMANDS: dict[str, str] = {
 }
 
 
-class LazyGroup(click.Group):
-    """A command group that imports a command's module when it is named."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return every command name."""
-        del ctx
-        return sorted(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import and return the command, or None when there is none of that name."""
-        del ctx
-        target = COMMANDS.get(cmd_name)
-        if target is None:
-            return None
-        module, _, attribute = target.partition(":")
-        command = getattr(importlib.import_module(module), attribute)
-        return command if isinstance(command, click.Command) else None
-
-
-@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(
+    cls=LazyGroup,
+    targets=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(package_name="seodang")
 def cli() -> None:
     """Seodang (서당): courses, notebooks and grading from one command."""

@@ -1,0 +1,13 @@
+"""`lms bench`: figures about this machine, measured against the tools they are compared with."""
+
+import click
+
+from lms.cli.lazy import LazyGroup
+
+#: Subcommand -> "module:attribute", imported when it is named.
+TARGETS: dict[str, str] = {}
+
+
+@click.group(cls=LazyGroup, targets=TARGETS)
+def bench() -> None:
+    """Measure this system against stock tools, both in one run on the same cores."""
