@@ -130,7 +130,7 @@ def _web(settings: Settings, env: dict[str, str]) -> Part:
             settings,
             settings.uids.web,
             write=(settings.data_dir / "db", settings.blobs_dir),
-            read=(settings.keys_dir / "web",),
+            read=(settings.keys_dir / "web", settings.keys_dir / "public"),
         ),
         ready=_listens(settings.lms_port, host),
     )
@@ -145,7 +145,7 @@ def _worker(settings: Settings, env: dict[str, str]) -> Part:
             settings,
             settings.uids.worker,
             write=(settings.data_dir / "db", settings.blobs_dir),
-            read=(settings.run_dir,),
+            read=(settings.run_dir, settings.keys_dir / "grading"),
         ),
     )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from lms.bootstrap import System, build
+from lms.bootstrap import System, build, receipt_keys
 from lms.catalogue.loading import import_tree
 from lms.catalogue.models import Offering
 from lms.enrolment.service import assign_role, find_enrolment
@@ -47,6 +47,7 @@ def prepare(settings: Settings, courses: Path | None, *, demo: bool) -> None:
     try:
         _make_folders(settings)
         _, hub_keys = ensure_keys(settings)
+        _make_receipt_keys(settings)
         system = build(settings)
         upgrade(system.engine)
         with transaction(system.sessions) as session:
@@ -75,6 +76,8 @@ def _make_folders(settings: Settings) -> None:
         (settings.data_dir / "db", 0, uids.service_gid, 0o2770),
         (settings.blobs_dir, 0, uids.service_gid, 0o2770),
         (settings.keys_dir, 0, 0, 0o755),
+        (settings.keys_dir / "grading", uids.worker, uids.service_gid, 0o700),
+        (settings.keys_dir / "public", 0, 0, 0o755),
         (settings.data_dir / "hub", uids.hub, uids.service_gid, 0o700),
         (settings.homes_dir, 0, 0, 0o711),
         (settings.run_dir, 0, 0, 0o755),
@@ -84,6 +87,16 @@ def _make_folders(settings: Settings) -> None:
         if os.geteuid() == 0:
             os.chown(path, uid, gid)
         path.chmod(mode)
+
+
+def _make_receipt_keys(settings: Settings) -> None:
+    """Make the key that signs receipts: the worker's alone, its public half everybody's."""
+    keys = receipt_keys(settings)
+    keys.signer(clock.now())
+    for path in keys.public_dir.iterdir():
+        path.chmod(0o644)
+    if os.geteuid() == 0:
+        _hand_over(keys.private_dir, settings.uids.worker, settings.uids.service_gid)
 
 
 def _share(settings: Settings) -> None:

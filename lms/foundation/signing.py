@@ -17,7 +17,7 @@ from typing import Any
 import rfc8785
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 
 from lms.foundation.errors import InvalidError, UnavailableError
@@ -104,17 +104,16 @@ def read_public_keys(text: str) -> dict[str, Ed25519PublicKey]:
     """Return the Ed25519 keys of a JWK set, one JWK or a PEM, by name; raises InvalidError."""
     try:
         if "-----BEGIN" in text:
-            pem = load_pem_public_key(text.encode())
-            if not isinstance(pem, Ed25519PublicKey):
-                raise ValueError(text[:20])  # noqa: TRY004 - one kind of error for all
-            raw = base64.urlsafe_b64encode(pem.public_bytes_raw()).decode().rstrip("=")
-            entries = [{"kty": "OKP", "crv": "Ed25519", "x": raw}]
+            keys = [OKPKey.import_key(text)]
         else:
             document = json.loads(text)
-            entries = document["keys"] if "keys" in document else [document]
-        keys = [OKPKey.import_key({k: entry[k] for k in ("kty", "crv", "x")}) for entry in entries]
+            parts = ("kty", "crv", "x")
+            keys = [
+                OKPKey.import_key({part: entry[part] for part in parts})
+                for entry in document.get("keys", [document])
+            ]
         found = {key.thumbprint(): key.public_key for key in keys}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, JoseError) as error:
         raise InvalidError(
             sentence("The key file holds no public Ed25519 key (JWK, JWK set or PEM).")
         ) from error

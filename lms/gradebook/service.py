@@ -1,7 +1,8 @@
 """Which run stands as a person's result for a task: the newest attempt that was graded.
 
-An attempt that could not be graded (rejected, crashed, timed out) never replaces one that was; if
-none was, the newest attempt stands with whatever status it has.
+An attempt that could not be graded (rejected, crashed, timed out), that is held for a person or
+that a person set aside never replaces one that counts; if none counts, the newest attempt stands
+with whatever status it has, and without a score.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +15,7 @@ from lms.catalogue.models import OfferedAssignment
 from lms.exchange.models import Submission
 from lms.exchange.service import list_submissions
 from lms.grading.models import Run
+from lms.grading.rules import Verdict
 from lms.grading.service import runs_of
 from lms.protocol.grading import RunStatus
 
@@ -33,9 +35,16 @@ class Standing:
         return RunStatus.QUEUED if self.run is None else RunStatus(self.run.status)
 
     @property
+    def held(self) -> bool:
+        """Whether the score waits for a person's look."""
+        return self.run is not None and self.run.held
+
+    @property
     def score(self) -> float | None:
-        """Points so far, without those that a person has yet to give."""
-        return self.run.score if self.run is not None and self.status in _GRADED else None
+        """Points so far, without those that a person has yet to give; None while held."""
+        if self.run is None or not counts(self.run):
+            return None
+        return 0.0 if self.run.verdict == Verdict.ZERO else self.run.score
 
     @property
     def max_score(self) -> float | None:
@@ -69,11 +78,16 @@ def standings(session: Session, person_id: int, offering_ids: Iterable[int]) -> 
     return {task_id: one for task_id, one in chosen.items() if one is not None}
 
 
+def counts(run: Run) -> bool:
+    """Say whether a run's score is shown and counted."""
+    return run.status in _GRADED and not run.held and run.verdict != Verdict.SET_ASIDE
+
+
 def choose(attempts: Sequence[Submission], runs: Mapping[int, Run]) -> Standing | None:
     """Return which of a person's attempts at one task stands; `attempts` are newest first."""
     if not attempts:
         return None
     counted = next(
-        (one for one in attempts if one.id in runs and runs[one.id].status in _GRADED), attempts[0]
+        (one for one in attempts if one.id in runs and counts(runs[one.id])), attempts[0]
     )
     return Standing(submission=counted, run=runs.get(counted.id))

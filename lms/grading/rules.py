@@ -1,8 +1,32 @@
-"""How several notebooks' results add up to one run's, decided from values alone."""
+"""How several notebooks' results add up to one run's, and whether it is held: values alone."""
 
 from collections.abc import Sequence
+from enum import StrEnum
 
-from lms.protocol.grading import Integrity, NotebookResult, RunStatus
+from lms.protocol.grading import CellResult, Integrity, NotebookResult, RunStatus
+from lms.protocol.sentences import Sentence, sentence
+
+
+class Verdict(StrEnum):
+    """What a person decided of a held run."""
+
+    #: The score stands.
+    RELEASED = "released"
+    #: The attempt counts, with no points.
+    ZERO = "zero"
+    #: The attempt does not count; an earlier one may.
+    SET_ASIDE = "set_aside"
+    #: It was graded again, and the new run counts.
+    REGRADED = "regraded"
+
+
+class PlanState(StrEnum):
+    """Where a regrade stands."""
+
+    GRADING = "grading"
+    APPLIED = "applied"
+    DISCARDED = "discarded"
+
 
 #: A run shows the gravest status of its notebooks; later in this list is graver.
 _GRAVITY = (
@@ -29,3 +53,31 @@ def weakest(results: Sequence[NotebookResult]) -> Integrity:
 def total(results: Sequence[NotebookResult]) -> tuple[float, float]:
     """Return score and maximum over all notebooks."""
     return sum(result.score for result in results), sum(result.max_score for result in results)
+
+
+def hold_reason(results: Sequence[NotebookResult], *, practice: bool) -> Sentence | None:
+    """Return why a run is held for a person, or None when its score can be shown and counted.
+
+    Tampering is always held. What nobody could verify is held unless the offering is for practice,
+    or no test gave a point: then there is nothing that could have been forged.
+    """
+    tampered = [one for one in results if one.integrity is Integrity.TAMPERED]
+    if tampered:
+        return tampered[0].integrity_reason or sentence(
+            "The score does not follow from the answers: the notebook may have changed it."
+        )
+    doubtful = [
+        one
+        for one in results
+        if one.integrity is Integrity.UNVERIFIED and any(map(_is_doubtful, one.cells))
+    ]
+    if practice or not doubtful:
+        return None
+    return doubtful[0].integrity_reason or sentence(
+        "The tests ran beside the student's code, and nothing else confirms the score."
+    )
+
+
+def _is_doubtful(cell: CellResult) -> bool:
+    judged = cell.integrity in {Integrity.UNVERIFIED, Integrity.TAMPERED}
+    return judged and bool(cell.auto_score)

@@ -1,33 +1,41 @@
 """Use cases of grading: record what a run found, look at runs, grade again."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import func, select
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
+from lms.catalogue.models import OfferedAssignment, Offering
 from lms.exchange.events import SubmissionReceived
+from lms.exchange.models import Submission
 from lms.exchange.service import get_submission
 from lms.foundation.blobs import BlobStore
-from lms.foundation.errors import NotFoundError
+from lms.foundation.errors import ForbiddenError, NotFoundError
 from lms.foundation.events import publish
+from lms.grading.cache import Recipe, remember
 from lms.grading.events import RunFinished
 from lms.grading.models import CellScore, NotebookRun, Run
 from lms.grading.queue import Claim, enqueue, hold
-from lms.grading.rules import gravest, total, weakest
+from lms.grading.rules import gravest, hold_reason, total, weakest
+from lms.grading.runs import latest_run, load_results, queue_position, runs_of
+from lms.grading.values import Finding, detail_json, sentence_json
 from lms.identity.scopes import Actor
-from lms.protocol.grading import NotebookResult, RunStatus
+from lms.protocol.grading import RunStatus
 from lms.protocol.sentences import Sentence, sentence
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One notebook's result and the digests of what the run left behind."""
-
-    result: NotebookResult
-    autograded: str | None = None
-    feedback: str | None = None
+__all__ = [
+    "Finding",
+    "enqueue_received",
+    "fail",
+    "find_feedback",
+    "finish",
+    "latest_run",
+    "load_results",
+    "queue_position",
+    "regrade",
+    "runs_of",
+]
 
 
 def enqueue_received(session: Session, event: SubmissionReceived) -> None:
@@ -42,8 +50,13 @@ def finish(
     *,
     now: datetime,
     unsafe: bool = False,
+    recipe: Recipe | None = None,
 ) -> bool:
-    """Store a run's results, all or none; False when the claim has been superseded."""
+    """Store a run's results, all or none; False when the claim has been superseded.
+
+    What nobody could verify is held for a person. With the `recipe` that they follow from, the
+    results are kept for whoever hands in the same bytes.
+    """
     run = hold(session, claim)
     if run is None:
         return False
@@ -54,11 +67,26 @@ def finish(
     run.integrity = weakest(results)
     run.reason = None if worst.reason is None else worst.reason.to_json()
     run.finished_at, run.lease_expires_at, run.unsafe = now, None, unsafe
+    run.recipe = None if recipe is None else recipe.to_json()
+    why = hold_reason(results, practice=_is_practice(session, run))
+    run.held, run.hold_reason = why is not None, sentence_json(why)
     for finding in findings:
         session.add(_notebook_run(run.id, finding))
     session.flush()
+    if recipe is not None:
+        remember(session, recipe, run, findings, now=now)
     publish(session, RunFinished(run_id=run.id, submission_id=run.submission_id))
     return True
+
+
+def _is_practice(session: Session, run: Run) -> bool:
+    practice = session.scalar(
+        select(Offering.practice)
+        .join(OfferedAssignment, OfferedAssignment.offering_id == Offering.id)
+        .join(Submission, Submission.task_id == OfferedAssignment.id)
+        .where(Submission.id == run.submission_id)
+    )
+    return bool(practice)
 
 
 def fail(session: Session, claim: Claim, reason: Sentence, *, now: datetime) -> bool:
@@ -72,67 +100,37 @@ def fail(session: Session, claim: Claim, reason: Sentence, *, now: datetime) -> 
     return True
 
 
-def latest_run(session: Session, submission_id: int) -> Run | None:
-    """Return the newest run of the submission."""
-    return runs_of(session, [submission_id]).get(submission_id)
+def regrade(
+    session: Session, submission_id: int, *, actor: Actor, now: datetime, fresh: bool = False
+) -> Run:
+    """Queue one more run of a submission; a run still under way is returned instead.
 
-
-def runs_of(session: Session, submission_ids: Iterable[int]) -> dict[int, Run]:
-    """Return the newest run of each submission, by submission."""
-    wanted = list(submission_ids)
-    if not wanted:
-        return {}
-    newest = (
-        select(Run.submission_id, func.max(Run.number).label("number"))
-        .where(Run.submission_id.in_(wanted))
-        .group_by(Run.submission_id)
-        .subquery()
-    )
-    runs = session.scalars(
-        select(Run).join(
-            newest,
-            (newest.c.submission_id == Run.submission_id) & (newest.c.number == Run.number),
-        )
-    )
-    return {run.submission_id: run for run in runs}
-
-
-def load_results(session: Session, run: Run) -> None:
-    """Load a run's notebooks and their cells at once, for a page that shows all of them."""
-    session.execute(
-        select(Run)
-        .where(Run.id == run.id)
-        .options(selectinload(Run.notebooks).selectinload(NotebookRun.cells))
-        .execution_options(populate_existing=True)
-    ).scalars().all()
-
-
-def queue_position(session: Session, run: Run) -> int:
-    """Return how many runs are ahead of a queued one; 0 means it is next."""
-    ahead = session.scalar(
-        select(func.count())
-        .select_from(Run)
-        .where(
-            Run.status == RunStatus.QUEUED,
-            (Run.queued_at < run.queued_at)
-            | ((Run.queued_at == run.queued_at) & (Run.id < run.id)),
-        )
-    )
-    return ahead or 0
-
-
-def regrade(session: Session, submission_id: int, *, actor: Actor, now: datetime) -> Run:
-    """Queue one more run of a submission; a run still under way is returned instead."""
+    It is graded against the release of the run that counts. `fresh` runs it even if the result of
+    the same bytes is known.
+    """
     submission, task = get_submission(session, submission_id, actor=actor)
     actor.require("submission:regrade", task.offering_id)
     current = latest_run(session, submission.id)
     if current is not None and current.status in {RunStatus.QUEUED, RunStatus.RUNNING}:
         return current
-    return enqueue(session, submission.id, now=now)
+    run = enqueue(session, submission.id, now=now)
+    run.release_id = None if current is None else current.release_id
+    run.fresh = fresh
+    session.flush()
+    return run
 
 
-def find_feedback(session: Session, blobs: BlobStore, run: Run, notebook: str) -> bytes:
-    """Return the feedback page of one notebook of a run; raises NotFoundError."""
+def find_feedback(
+    session: Session, blobs: BlobStore, run: Run, notebook: str, *, for_staff: bool = False
+) -> bytes:
+    """Return the feedback page of one notebook of a run; raises NotFoundError.
+
+    While a run is held only staff may read it: raises ForbiddenError for its student.
+    """
+    if run.held and not for_staff:
+        raise ForbiddenError(
+            sentence("A person looks at this submission first; its feedback is here after that.")
+        )
     digest = session.scalar(
         select(NotebookRun.feedback).where(
             NotebookRun.run_id == run.id, NotebookRun.notebook == notebook
@@ -154,7 +152,9 @@ def _notebook_run(run_id: int, finding: Finding) -> NotebookRun:
         integrity=result.integrity,
         score=result.score,
         max_score=result.max_score,
-        reason=None if result.reason is None else result.reason.to_json(),
+        reason=sentence_json(result.reason),
+        integrity_reason=sentence_json(result.integrity_reason),
+        detail=detail_json(result.detail),
         autograded=finding.autograded,
         feedback=finding.feedback,
         cells=[
@@ -164,6 +164,8 @@ def _notebook_run(run_id: int, finding: Finding) -> NotebookRun:
                 max_score=cell.max_score,
                 needs_manual=cell.needs_manual,
                 comment=cell.comment,
+                integrity=cell.integrity,
+                integrity_reason=sentence_json(cell.integrity_reason),
             )
             for cell in result.cells
         ],

@@ -26,6 +26,7 @@ SCOPES: Mapping[str, frozenset[Role]] = {
     "submission:write": frozenset({Role.STUDENT, Role.INSTRUCTOR}),
     "submission:read": frozenset({Role.GRADER, Role.INSTRUCTOR, Role.OBSERVER}),
     "submission:regrade": frozenset({Role.INSTRUCTOR}),
+    "submission:decide": frozenset({Role.INSTRUCTOR}),
     "roster:read": frozenset({Role.GRADER, Role.INSTRUCTOR, Role.OBSERVER}),
     "roster:write": frozenset({Role.INSTRUCTOR}),
     # Held by administrators alone.

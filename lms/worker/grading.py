@@ -1,21 +1,21 @@
 """One job: grade the submission of a claim and store what was found."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 
 from lms.bootstrap import System
-from lms.catalogue.models import Assignment, OfferedAssignment, Release
-from lms.catalogue.service import read_release
-from lms.exchange.models import Submission
-from lms.exchange.service import read_submission
 from lms.foundation import clock
 from lms.foundation.blobs import BlobStore
 from lms.foundation.db import transaction
+from lms.grading.cache import Recipe, Turn, begin
+from lms.grading.jobs import Job, read_job
 from lms.grading.queue import Claim
 from lms.grading.service import Finding, finish
 from lms.outposts.broker.launcher import KernelLauncher
 from lms.outposts.runner.grade import NotebookOutcome, grade_submission
-from lms.outposts.runner.source import AssignmentSource
-from lms.protocol.grading import Limits
+
+#: How long to wait between two looks at a result that another run is finding, in seconds.
+_LOOK_SECONDS = 0.2
 
 
 def grade_claim(
@@ -25,22 +25,40 @@ def grade_claim(
 
     Where there is no sandbox and the operator allowed that, the result is marked.
     """
-    source, files, limits = _read(system, claim)
-    outcomes = grade_submission(source, files, limits=limits, launcher=launcher)
-    findings = [_keep(system.blobs, outcome) for outcome in outcomes]
-    with transaction(system.sessions) as session:
-        finish(session, claim, findings, now=clock.now(), unsafe=not is_sandboxed())
-
-
-def _read(system: System, claim: Claim) -> tuple[AssignmentSource, dict[str, bytes], Limits]:
     with system.sessions() as session:
-        submission = session.get_one(Submission, claim.submission_id)
-        release = session.get_one(Release, submission.release_id)
-        task = session.get_one(OfferedAssignment, submission.task_id)
-        assignment = session.get_one(Assignment, task.assignment_id)
-        files = read_release(system.blobs, release, "instructor")
-        source = AssignmentSource(name=assignment.key, files=files)
-        return source, read_submission(system.blobs, submission), Limits(**assignment.limits)
+        job = read_job(session, system.blobs, claim.run_id)
+    findings = find_known(system, claim, job.recipe)
+    if findings is not None:
+        record(system, claim, job, findings, unsafe=False)
+        return
+    outcomes = grade_submission(
+        job.source, job.files, limits=job.limits, launcher=launcher, seed=job.seed
+    )
+    kept = [_keep(system.blobs, outcome) for outcome in outcomes]
+    record(system, claim, job, kept, unsafe=not is_sandboxed())
+
+
+def find_known(system: System, claim: Claim, recipe: Recipe) -> Sequence[Finding] | None:
+    """Return what the same bytes gave before; None when it is this claim's turn to run them.
+
+    Waits while another run is at the very same bytes.
+    """
+    while True:
+        with transaction(system.sessions) as session:
+            turn = begin(session, recipe, claim, now=clock.now())
+        if turn is Turn.RUN:
+            return None
+        if turn is not Turn.WAIT:
+            return turn
+        time.sleep(_LOOK_SECONDS)
+
+
+def record(
+    system: System, claim: Claim, job: Job, findings: Sequence[Finding], *, unsafe: bool
+) -> None:
+    """Store what was found, unless the claim has been superseded."""
+    with transaction(system.sessions) as session:
+        finish(session, claim, findings, now=clock.now(), unsafe=unsafe, recipe=job.recipe)
 
 
 def _keep(blobs: BlobStore, outcome: NotebookOutcome) -> Finding:

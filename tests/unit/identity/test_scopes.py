@@ -18,6 +18,7 @@ MAY = {
         "submission:write",
         "submission:read",
         "submission:regrade",
+        "submission:decide",
         "roster:read",
         "roster:write",
     },
