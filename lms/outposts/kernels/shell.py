@@ -1,0 +1,141 @@
+"""ipykernel's kernel and shell without sockets: made once in the zygote, renewed in each fork."""
+
+import logging
+import os
+import signal
+import sys
+import tempfile
+import threading
+import uuid
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import ipykernel
+from ipykernel.ipkernel import IPythonKernel
+from ipykernel.zmqshell import ZMQInteractiveShell
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.core.profiledir import ProfileDir
+from traitlets.config import Config
+
+from lms.outposts.environment import own_environment
+from lms.outposts.kernels.streams import CellStream, LineSession, ProgramLine, Publisher
+from lms.outposts.kernels.tracebacks import PlainTraceback
+
+_INLINE = "matplotlib_inline.backend_inline"
+
+
+class CellKernel(IPythonKernel):
+    """ipykernel's kernel; requests are handed to it, and it publishes on a line."""
+
+    def __init__(self, **traits: Any) -> None:  # noqa: ANN401 (ipykernel's signature)
+        publisher = Publisher()
+        session = LineSession(publisher=publisher)
+        super().__init__(
+            session=session,
+            iopub_thread=publisher,
+            iopub_socket=publisher,
+            # Cells run in the thread that ipykernel expects them in.
+            shell_channel_thread=SimpleNamespace(parent_thread=threading.main_thread()),
+            log=logging.getLogger("ipykernel"),
+            **traits,
+        )
+        self._execute_sleep = 0
+        self.line_session = session
+        self.publisher = publisher
+        self.streams = {name: CellStream(session, publisher, name) for name in ("stdout", "stderr")}
+
+
+def make(folder: Path) -> CellKernel:
+    """Make the kernel and its shell; no thread, no socket, no file outside `folder`."""
+    config = Config()
+    config.HistoryManager.hist_file = ":memory:"
+    # What notebooks look for to know that they run in a kernel.
+    config.IPKernelApp.connection_file = "kernel.json"
+    profile = ProfileDir.create_profile_dir_by_name(folder, "default")
+    kernel = CellKernel.instance(config=config, profile_dir=profile)
+    shell: Any = kernel.shell
+    shell.InteractiveTB = PlainTraceback.like(shell.InteractiveTB)
+    _patch_debugger()
+    shell.extension_manager.load_extension("storemagic")
+    shell.user_ns_hidden.update(shell.user_ns)
+    return kernel
+
+
+def discard() -> None:
+    """Forget the kernel that was made, so that another one can be in this process."""
+    for kind in (CellKernel, ZMQInteractiveShell, InteractiveShell):
+        if kind.initialized():
+            kind.clear_instance()
+
+
+def renew(kernel: CellKernel, line: ProgramLine) -> None:
+    """Make the kernel that of this process: its descriptors, folders, environment and names."""
+    shell: Any = kernel.shell
+    line.open()
+    publisher = kernel.publisher
+    publisher.open(line)
+    kernel.line_session.line = line
+    kernel.line_session.pid = os.getpid()
+    kernel.line_session.session = kernel.ident = uuid.uuid4().hex
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        stream = kernel.streams[name]
+        stream.open(os.dup(number))
+        publisher.capture(number, stream)
+        setattr(sys, name, stream)
+    tempfile.tempdir = None
+    _renew_folders(shell)
+    shell.init_environment()
+    own_environment().setdefault("MPLBACKEND", f"module://{_INLINE}")
+    _renew_path()
+    _renew_matplotlib()
+    kernel.shell_channel_thread.parent_thread = threading.main_thread()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _renew_folders(shell: Any) -> None:  # noqa: ANN401 (IPython has no types)
+    folder = own_environment().get("IPYTHONDIR") or str(Path("~/.ipython").expanduser())
+    shell.ipython_dir = folder
+    shell.profile_dir = ProfileDir.create_profile_dir_by_name(folder, "default")
+    shell.db = None
+    shell.history_manager.dir_hist[:] = [Path.cwd()]
+    shell.starting_dir = str(Path.cwd())
+
+
+def _renew_path() -> None:
+    """Put the working folder where IPython puts it, behind the standard library."""
+    sys.argv[:] = [
+        str(Path(ipykernel.__file__).parent.with_name("ipykernel_launcher.py")),
+        "-f",
+        "kernel.json",
+        "--HistoryManager.hist_file=:memory:",
+    ]
+    if "" in sys.path:
+        return
+    places = [
+        place
+        for place, path in enumerate(sys.path)
+        if Path(path).name in {"site-packages", "dist-packages"}
+    ]
+    sys.path.insert(places[0] if places else 0, "")
+
+
+def _renew_matplotlib() -> None:
+    """Leave the inline backend to the first figure, as where nothing was imported before."""
+    sys.modules.pop(_INLINE, None)
+    matplotlib = sys.modules.get("matplotlib")
+    if matplotlib is not None:
+        matplotlib.rcParams["backend"] = own_environment()["MPLBACKEND"]
+
+
+def _patch_debugger() -> None:
+    """Replace pdb by IPython's, which an interrupt ends; as ipykernel does."""
+    import pdb  # noqa: T100
+
+    from IPython.core import debugger
+
+    names: Any = debugger
+    names.Pdb = debugger.InterruptiblePdb
+    stock: Any = pdb
+    stock.Pdb = debugger.InterruptiblePdb
+    stock.set_trace = debugger.set_trace
