@@ -15,8 +15,8 @@ class Run(Base):
     __tablename__ = "run"
     __table_args__ = (
         UniqueConstraint("submission_id", "number"),
-        Index("ix_run_status_queued_at", "status", "queued_at"),
-        Index("ix_run_status_priority_queued_at", "status", "priority", "queued_at"),
+        # Every question the queue is asked: see lms.grading.order.
+        Index("ix_run_order", "status", "resource", "priority", "offering_id", "queued_at", "id"),
         Index("ix_run_audit_id", "audit_id", unique=True),
     )
 
@@ -47,6 +47,8 @@ class Run(Base):
     priority: Mapped[int] = mapped_column(default=0)
     #: What kind of worker it needs: "cpu" or "gpu".
     resource: Mapped[str] = mapped_column(String(8), default="cpu")
+    #: Whose turn it uses; by value, for the queue's order alone. 0 where nobody wrote it down.
+    offering_id: Mapped[int] = mapped_column(default=0)
     #: The release it is graded against; None means the submission's own.
     release_id: Mapped[int | None] = mapped_column(ForeignKey("release.id"))
     #: True while its results are only a regrade's preview: nobody's result yet.

@@ -57,7 +57,7 @@ class Worker:
     def run(self) -> None:
         """Work until `stop` is set; what is unfinished then is queued again."""
         with transaction(self.system.sessions) as session:
-            count = release_own(session, self.name)
+            count = release_own(session, self.name, now=clock.now())
         if count:
             LOG.warning("took up %d runs that an earlier worker left unfinished", count)
         pool = ThreadPoolExecutor(self.system.settings.grading_runs, thread_name_prefix="run")
@@ -74,9 +74,10 @@ class Worker:
             self._collect()
             if len(self._running) < self.system.settings.grading_runs:
                 with transaction(self.system.sessions) as session:
-                    claim = claim_next(session, self.name, now=clock.now())
-                if claim is not None:
+                    claims = claim_next(session, self.name, now=clock.now())
+                for claim in claims:
                     self._running[pool.submit(self.grade, self.system, claim)] = claim
+                if claims:
                     return
         except (SQLAlchemyError, UnavailableError):
             LOG.exception("the database does not answer; trying again")
@@ -98,7 +99,7 @@ class Worker:
         ours = isinstance(error, OURS)
         LOG.error("run %d was not graded", claim.run_id, exc_info=error)
         with transaction(self.system.sessions) as session:
-            hand_back(session, claim, interrupted=not ours)
+            hand_back(session, [claim], now=clock.now(), interrupted=not ours)
         if ours:
             self.stop.wait(TROUBLE_SECONDS)
 
@@ -109,8 +110,7 @@ class Worker:
         health = self.probe()
         with transaction(self.system.sessions) as session:
             self._write_beat(session, health, now)
-            for claim in self._running.values():
-                renew(session, claim, now=now)
+            renew(session, list(self._running.values()), now=now)
         self._beat_at = now
 
     def _write_beat(self, session: Session, health: Health, now: datetime) -> None:
@@ -121,4 +121,4 @@ class Worker:
     def _hand_all_back(self) -> None:
         for claim in self._running.values():
             with contextlib.suppress(SQLAlchemyError), transaction(self.system.sessions) as session:
-                hand_back(session, claim, interrupted=False)
+                hand_back(session, [claim], now=clock.now(), interrupted=False)
