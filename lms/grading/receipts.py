@@ -94,10 +94,7 @@ def make_record(session: Session, run: Run, *, issuer: str, previous: str) -> di
         "offering": task.offering.key,
         "assignment": task.assignment.key,
         "attempt": submission.attempt,
-        "run": run.number,
         "submitted_at": submission.submitted_at.isoformat(),
-        "started_at": None if run.started_at is None else run.started_at.isoformat(),
-        "finished_at": None if run.finished_at is None else run.finished_at.isoformat(),
         "digests": {
             "release": release.digest,
             "source": recipe.get("source"),
@@ -108,13 +105,23 @@ def make_record(session: Session, run: Run, *, issuer: str, previous: str) -> di
         "seed": recipe.get("seed"),
         "limits": recipe.get("limits"),
         "mode": recipe.get("mode"),
+        "previous": previous,
+        **results_of(run),
+    }
+
+
+def results_of(run: Run) -> dict[str, Any]:
+    """Return what a receipt says of a run's results: what pages show from the rows."""
+    return {
+        "run": run.number,
+        "started_at": None if run.started_at is None else run.started_at.isoformat(),
+        "finished_at": None if run.finished_at is None else run.finished_at.isoformat(),
         "status": run.status,
         "integrity": run.integrity,
         "sandboxed": not run.unsafe,
         "score": run.score,
         "max_score": run.max_score,
         "notebooks": [_notebook(notebook) for notebook in run.notebooks],
-        "previous": previous,
     }
 
 
