@@ -10,8 +10,15 @@ from lms.cli.publish import import_courses, publish
 from lms.foundation.errors import UnavailableError
 from lms.foundation.settings import load_settings
 from lms.outposts.broker.launcher import DirectLauncher, SandboxUnavailableError
-from lms.outposts.runner.check import AssignmentReport, check_course, find_assignments
-from lms.outposts.runner.report import CourseReport
+from lms.outposts.runner.check import (
+    QUICK,
+    THOROUGH,
+    AssignmentReport,
+    Effort,
+    check_course,
+    find_assignments,
+)
+from lms.outposts.runner.report import CourseReport, Progress, table_of_tests
 from lms.protocol.sentences import sentence
 
 
@@ -27,14 +34,15 @@ course.add_command(publish)
 @course.command()
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-def check(path: Path, *, as_json: bool) -> None:
+@click.option("--red-team", is_flag=True, help="Try many more wrong answers; takes minutes.")
+def check(path: Path, *, as_json: bool, red_team: bool) -> None:
     """Check PATH, any nbgrader course folder or one assignment's folder.
 
-    Runs the reference solutions and the unanswered release in sandboxes. The exit status is 1
-    when something has to be mended.
+    Runs the reference solutions, the unanswered release, wrong answers and known cheats in
+    sandboxes. The exit status is 1 when something has to be mended.
     """
     try:
-        report = _checked(path, quiet=as_json)
+        report = _checked(path, effort=THOROUGH if red_team else QUICK, quiet=as_json)
     except SandboxUnavailableError as error:
         raise UnavailableError(
             sentence("No sandbox can be started here: %(problem)s", problem=str(error)),
@@ -47,13 +55,20 @@ def check(path: Path, *, as_json: bool) -> None:
     sys.exit(0 if report.ok else 1)
 
 
-def _checked(path: Path, *, quiet: bool) -> CourseReport:
+def _checked(path: Path, *, effort: Effort, quiet: bool) -> CourseReport:
     launcher = DirectLauncher(unsafe=load_settings().unsafe_grading)
     count = len(find_assignments(path))
     if quiet or not count or not sys.stderr.isatty():
-        return check_course(path, launcher)
-    with click.progressbar(length=count, label="Checking", file=sys.stderr) as shown:
-        return check_course(path, launcher, on_checked=lambda _: shown.update(1))
+        return check_course(path, launcher, effort=effort)
+    progress = Progress(count)
+    with click.progressbar(length=progress.length, label="Checking", file=sys.stderr) as shown:
+        return check_course(
+            path,
+            launcher,
+            effort=effort,
+            on_progress=lambda name, share: shown.update(progress.more(name, share)),
+            on_checked=lambda report: shown.update(progress.done(report.name)),
+        )
 
 
 def _print(report: AssignmentReport) -> None:
@@ -67,6 +82,8 @@ def _print(report: AssignmentReport) -> None:
             f"  reference {report.reference_score:g} of {machine:g}, "
             f"unanswered {report.blank_score:g}"
         )
+    for line in table_of_tests(report):
+        click.echo(f"  {line}")
     for problem in report.problems:
         click.echo(f"  {problem.severity}: {problem.where}: {problem.message}")
     if not report.problems:

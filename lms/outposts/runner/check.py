@@ -5,21 +5,34 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from lms.outposts.broker.launcher import KernelLauncher, SandboxUnavailableError
 from lms.outposts.runner.errors import KernelStartError, ReleaseError
 from lms.outposts.runner.files import SUFFIX, is_ignored
-from lms.outposts.runner.grade import NotebookOutcome, grade_submission, prepared
+from lms.outposts.runner.grade import NotebookOutcome, prepared
 from lms.outposts.runner.lint import DOUBLED, MISSING, lint, lint_release
+from lms.outposts.runner.redteam.attack import Means, Target, red_team, timed_grade
+from lms.outposts.runner.redteam.leaks import find_leaks
+from lms.outposts.runner.redteam.trials import QUICK, THOROUGH, Effort
 from lms.outposts.runner.release import BuiltRelease
 from lms.outposts.runner.report import AssignmentReport, CourseReport, Problem
 from lms.outposts.runner.source import AssignmentSource, load_source
 from lms.protocol.grading import Limits, RunStatus
 from lms.protocol.sentences import Sentence, sentence
 
-__all__ = ["AssignmentReport", "CourseReport", "Problem", "check_course", "find_assignments"]
+__all__ = [
+    "QUICK",
+    "THOROUGH",
+    "AssignmentReport",
+    "CourseReport",
+    "Effort",
+    "Problem",
+    "check_course",
+    "find_assignments",
+]
 
 _RAN = frozenset({RunStatus.GRADED, RunStatus.NEEDS_MANUAL})
 _CUT = 200
@@ -30,12 +43,16 @@ def check_course(
     launcher: KernelLauncher,
     *,
     limits: Limits | None = None,
+    effort: Effort | None = QUICK,
     on_checked: Callable[[AssignmentReport], None] | None = None,
+    on_progress: Callable[[str, float], None] | None = None,
 ) -> CourseReport:
     """Check every assignment of the course, or the one assignment, at `path`.
 
-    Works on any nbgrader course folder. Runs reference and blank notebooks in sandboxes; raises
-    SandboxUnavailableError where there are none, and nothing for whatever is in the folder.
+    Works on any nbgrader course folder. Runs reference, blank and wrong notebooks in sandboxes;
+    raises SandboxUnavailableError where there are none, and nothing for whatever is in the folder.
+    Nothing is attacked without `effort`. `on_progress` hears an assignment's folder and how much
+    more of its attack is done, 1 in all.
     """
     folders = find_assignments(path)
     if not folders:
@@ -44,13 +61,25 @@ def check_course(
         )
         return CourseReport(assignments=(AssignmentReport(name=path.name, problems=(problem,)),))
 
-    def check(folder: Path) -> AssignmentReport:
-        report = check_assignment(folder, launcher, limits or Limits())
-        if on_checked is not None:
-            on_checked(report)
-        return report
+    workers = os.cpu_count() or 1
+    # Assignments wait for runs and never the other way round, so two pools cannot lock each other.
+    with (
+        ThreadPoolExecutor(max_workers=workers) as runs,
+        ThreadPoolExecutor(max_workers=workers) as pool,
+    ):
 
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        def check(folder: Path) -> AssignmentReport:
+            progress = partial(on_progress, folder.name) if on_progress is not None else None
+            means = (
+                Means(launcher=launcher, pool=runs, effort=effort, on_progress=progress)
+                if effort is not None
+                else None
+            )
+            report = check_assignment(folder, launcher, limits or Limits(), means)
+            if on_checked is not None:
+                on_checked(report)
+            return report
+
         return CourseReport(assignments=tuple(pool.map(check, folders)))
 
 
@@ -84,13 +113,19 @@ def _has_notebook(folder: Path) -> bool:
     return any(entry.name.endswith(SUFFIX) for entry in folder.iterdir())
 
 
-def check_assignment(folder: Path, launcher: KernelLauncher, limits: Limits) -> AssignmentReport:
-    """Check one assignment's folder; raises SandboxUnavailableError, and nothing for the folder."""
+def check_assignment(
+    folder: Path, launcher: KernelLauncher, limits: Limits, means: Means | None = None
+) -> AssignmentReport:
+    """Check one assignment's folder, and attack it with `means`.
+
+    Raises SandboxUnavailableError, and nothing for whatever is in the folder.
+    """
     report = AssignmentReport(name=folder.resolve().name)
     try:
         source = load_source(folder)
         report = replace(report, name=source.name, problems=tuple(lint(source)))
-        return _check_built(report, source, launcher, limits)
+        report, target = _check_built(report, source, launcher, limits)
+        return _attacked(report, target, means)
     except ReleaseError as error:
         return _with(report, [_error(report.name, error.sentence)])
     except SandboxUnavailableError:
@@ -117,26 +152,43 @@ def _with(report: AssignmentReport, problems: Iterable[Problem]) -> AssignmentRe
 
 def _check_built(
     report: AssignmentReport, source: AssignmentSource, launcher: KernelLauncher, limits: Limits
-) -> AssignmentReport:
+) -> tuple[AssignmentReport, Target | None]:
     if any(problem.message.template == DOUBLED for problem in report.problems):
-        return report  # nbgrader would say the same without the name
+        return report, None  # nbgrader would say the same without the name
     release = prepared(source)
     report = replace(
-        _with(report, lint_release(source, release)),
+        _with(report, [*lint_release(release), *find_leaks(source, release)]),
         notebooks=tuple(facts.name for facts in release.notebooks),
         cells=sum(facts.cells for facts in release.notebooks),
         points=release.points,
         manual_points=release.manual_points,
     )
-    reference = grade_submission(source, release.instructor_files, limits=limits, launcher=launcher)
-    blank = grade_submission(source, release.student_files, limits=limits, launcher=launcher)
+    reference, seconds = timed_grade(source, release.instructor_files, limits, launcher)
+    blank, _ = timed_grade(source, release.student_files, limits, launcher)
     report = _with(report, [*_judge_reference(reference), *_judge_blank(release, blank)])
     report = replace(
         report,
         reference_score=sum(outcome.result.score for outcome in reference),
         blank_score=sum(outcome.result.score for outcome in blank),
     )
-    return _soften(report) if _is_full(reference) else report
+    report = _soften(report) if _is_full(reference) else report
+    return report, Target(
+        source=source,
+        release=release,
+        reference=reference,
+        blank=blank,
+        reference_seconds=seconds,
+        limits=limits,
+    )
+
+
+def _attacked(
+    report: AssignmentReport, target: Target | None, means: Means | None
+) -> AssignmentReport:
+    if target is None or means is None:
+        return report
+    cells, problems = red_team(target, means)
+    return replace(_with(report, problems), tests=tuple(cells))
 
 
 def _is_full(outcomes: Iterable[NotebookOutcome]) -> bool:

@@ -23,8 +23,6 @@ _KERNELS = frozenset({"python3", "python"})
 _SCHEMA = 3
 _PYTHON = frozenset({"python", "python3", "ipython"})
 _IMAGE = re.compile(r"!\[[^\]]*\]\(([^)\s]+)[^)]*\)")
-#: Shorter lines of a hidden test are too common to be a leak.
-_TELLING = 16
 
 
 def lint(source: AssignmentSource) -> Iterator[Problem]:
@@ -125,12 +123,11 @@ def _missing(name: str, node: NotebookNode, source: AssignmentSource) -> Iterato
                 )
 
 
-def lint_release(source: AssignmentSource, release: BuiltRelease) -> Iterator[Problem]:
-    """Yield solutions and hidden tests that students could read in the release."""
-    hidden = set(_hidden_lines(source, release))
+def lint_release(release: BuiltRelease) -> Iterator[Problem]:
+    """Yield markers that were left in the release: students could read what follows them."""
     for path, content in release.student_files.items():
         if not is_any_notebook(path):
-            yield from _leaks(path, content.decode("utf-8", "replace"), hidden)
+            yield from _leaks(path, content.decode("utf-8", "replace"))
     for name, node in release.released.items():
         if any(marker in cell.source for cell in node.cells for marker in _MARKERS):
             yield Problem(
@@ -146,7 +143,7 @@ def lint_release(source: AssignmentSource, release: BuiltRelease) -> Iterator[Pr
         )
 
 
-def _leaks(path: str, text: str, hidden: set[str]) -> Iterator[Problem]:
+def _leaks(path: str, text: str) -> Iterator[Problem]:
     if any(marker in text for marker in _MARKERS):
         yield Problem(
             severity="error",
@@ -156,20 +153,3 @@ def _leaks(path: str, text: str, hidden: set[str]) -> Iterator[Problem]:
                 file=path,
             ),
         )
-    elif path.endswith(".py") and hidden & {line.strip() for line in text.splitlines()}:
-        yield Problem(
-            severity="warning",
-            where=path,
-            message=sentence("%(file)s repeats lines of a hidden test.", file=path),
-        )
-
-
-def _hidden_lines(source: AssignmentSource, release: BuiltRelease) -> Iterator[str]:
-    for name, node in release.released.items():
-        shown = {line.strip() for cell in node.cells for line in cell.source.splitlines()}
-        full, _ = read_source(name, source.files[f"{name}.ipynb"])
-        for cell in full.cells:
-            if cell.metadata.get("nbgrader", {}).get("grade"):
-                for line in cell.source.splitlines():
-                    if len(line.strip()) >= _TELLING and line.strip() not in shown:
-                        yield line.strip()

@@ -252,8 +252,8 @@ BROKEN: dict[str, tuple[Make, str, str]] = {
     ),
     "readable hidden test": (
         _with_file("helper.py", b"    assert f() + 1 == 2\n"),
-        "warning",
-        "repeats lines of a hidden test",
+        "error",
+        "can read a hidden test",
     ),
     "autotest": (
         _changed(

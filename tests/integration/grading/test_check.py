@@ -42,7 +42,7 @@ def test_an_unusual_folder_is_fine(case: str, tmp_path: Path, launcher: DirectLa
 
 def test_a_course_is_counted(tmp_path: Path, launcher: DirectLauncher) -> None:
     kinds.make_course(tmp_path)
-    (report,) = check_course(tmp_path, launcher).assignments
+    (report,) = check_course(tmp_path, launcher, effort=None).assignments
     assert report.notebooks == ("kinds",)
     assert report.cells == 7
     assert report.points == 14
@@ -79,6 +79,9 @@ def test_the_command_exits_with_one_when_something_is_wrong(tmp_path: Path) -> N
         "manual_points": 0,
     }
     assert (good["reference_score"], good["blank_score"], good["problems"]) == (2, 0, [])
+    (test,) = good["tests"]
+    assert (test["grade_id"], test["killed"]) == ("t", test["mutants"])
+    assert test["mutants"] > 3
     plain = CliRunner().invoke(course, ["check", str(tmp_path / "nowhere")])
     assert plain.exit_code == 1
     assert "No assignment was found" in plain.stdout

@@ -1,0 +1,1 @@
+"""Attacks on an assignment before students see it: wrong answers, cheats, and looking for leaks."""
