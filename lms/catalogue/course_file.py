@@ -6,17 +6,18 @@ The format is described in docs/reference/course-files.md.
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from lms.catalogue.errors import CourseFileError
+from lms.catalogue.limits import problem_with
 from lms.foundation.bilingual import Bilingual
-from lms.protocol.grading import Limits
 
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _MODES = frozenset({"open", "code", "approval"})
+_RESOURCES = frozenset({"cpu", "gpu"})
 _LEVELS = frozenset({"foundation", "bachelor", "graduate"})
 
 
@@ -41,6 +42,7 @@ class AssignmentFile:
     unit: str
     minutes: int
     limits: dict[str, int]
+    resource: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +58,10 @@ class OfferingFile:
     code: str | None
     capacity: int | None
     due: dict[str, datetime]
+    #: None where the file does not say: then whatever was set elsewhere stays.
+    practice: bool | None
+    #: Keys of the assignments that are exams here; None where the file does not say.
+    exams: list[str] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +140,13 @@ class Table:
             raise self.wrong(name, "a whole number is needed")
         return value
 
+    def flag(self, name: str) -> bool | None:
+        """Return true or false, or None when it is missing."""
+        value = self.values.get(name)
+        if value is not None and not isinstance(value, bool):
+            raise self.wrong(name, "true or false is needed")
+        return value
+
     def both(self, name: str, default: Bilingual | None = None) -> Bilingual:
         """Return a text in both languages; one string serves both."""
         value = self.values.get(name)
@@ -210,7 +223,7 @@ def parse_course(where: str, document: Mapping[str, Any]) -> CourseFile:
         outcomes=[_outcome(table) for table in course.tables("outcomes")],
         compute=course.table("compute").values,
         units=[_unit(table) for table in top.tables("units")],
-        assignments=[_assignment(table) for table in top.tables("assignments")],
+        assignments=[_assignment(table, course) for table in top.tables("assignments")],
         offerings=[_offering(table) for table in top.tables("offerings")],
     )
     _check_unique(where, parsed)
@@ -239,19 +252,23 @@ def _unit(table: Table) -> UnitFile:
     )
 
 
-def _assignment(table: Table) -> AssignmentFile:
+def _assignment(table: Table, course: Table) -> AssignmentFile:
     limits = table.table("limits")
-    known = {field.name for field in fields(Limits)}
-    for name in limits.values:
-        if name not in known:
-            raise limits.wrong(name, f"no such limit; there are {', '.join(sorted(known))}")
+    values = {name: limits.number(name) for name in limits.values}
+    problem = problem_with(values)
+    if problem is not None:
+        raise limits.wrong(*problem)
+    profile = str(course.table("compute").values.get("profile", ""))
     return AssignmentFile(
         key=table.key("key"),
         title=table.both("title"),
         summary=table.both("summary", Bilingual(ko="", en="")),
         unit=table.text("unit", ""),
         minutes=table.number("minutes", 0),
-        limits={name: limits.number(name) for name in limits.values},
+        limits=values,
+        resource=table.choice(
+            "resource", _RESOURCES, "gpu" if profile.startswith("gpu") else "cpu"
+        ),
     )
 
 
@@ -277,6 +294,8 @@ def _offering(table: Table) -> OfferingFile:
         code=code,
         capacity=table.number("capacity") if "capacity" in table.values else None,
         due=dict(due.values),
+        practice=table.flag("practice"),
+        exams=table.texts("exams") if "exams" in table.values else None,
     )
 
 
@@ -316,9 +335,14 @@ def _check_unique(where: str, course: CourseFile) -> None:
                 raise CourseFileError(f"{where}.{kind}", f"two entries have the key {key}")
     known = {assignment.key for assignment in course.assignments}
     for offering in course.offerings:
-        for key in offering.due:
-            if key not in known:
-                raise CourseFileError(f"{where}.offerings.due", f"there is no assignment {key}")
+        for place, keys in (("due", [*offering.due]), ("exams", offering.exams or [])):
+            _check_known(f"{where}.offerings.{place}", keys, known)
+
+
+def _check_known(where: str, keys: list[str], known: set[str]) -> None:
+    for key in keys:
+        if key not in known:
+            raise CourseFileError(where, f"there is no assignment {key}")
 
 
 def _toml(file: Path) -> dict[str, Any]:

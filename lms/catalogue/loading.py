@@ -181,6 +181,7 @@ def _load_assignment(
         entry.minutes,
         entry.limits,
     )
+    assignment.resource = entry.resource
     session.flush()
     return assignment
 
@@ -195,12 +196,16 @@ def _load_offering(
         raise CourseFileError(entry.key, "another course has an offering with this key")
     for name in ("term", "title", "starts_on", "ends_on", "enrolment", "code", "capacity"):
         setattr(offering, name, getattr(entry, name))
+    if entry.practice is not None:
+        offering.practice = entry.practice
     session.flush()
     for key, assignment in assignments.items():
         keys = {"offering_id": offering.id, "assignment_id": assignment.id}
         task = _find_or_add(session, OfferedAssignment, OfferedAssignment, **keys)
         task.offering_id, task.assignment_id = offering.id, assignment.id
         task.due_at = entry.due.get(key)
+        if entry.exams is not None:
+            task.exam = key in entry.exams
 
 
 def _load_programme(session: Session, entry: ProgrammeFile, position: int) -> None:

@@ -30,24 +30,79 @@ def publish(
     The same files published again give the release that is already there. Needs release:write in
     each offering of the course, or an administrator.
     """
-    for offering_id in session.scalars(
-        select(Offering.id).where(Offering.course_id == assignment.course_id)
-    ):
-        actor.require("release:write", offering_id)
+    release = _ensure(session, blobs, assignment, built, staged=False, actor=actor, now=now)
+    _give(session, release, now)
+    return release
+
+
+def stage(
+    session: Session,
+    blobs: BlobStore,
+    assignment: Assignment,
+    built: BuiltRelease,
+    *,
+    actor: Actor,
+    now: datetime,
+) -> Release:
+    """Keep `built` as a release that no student gets until it is published.
+
+    What was published before is returned as it is. Needs the same scope as publishing.
+    """
+    return _ensure(session, blobs, assignment, built, staged=True, actor=actor, now=now)
+
+
+def publish_staged(session: Session, release: Release, *, actor: Actor, now: datetime) -> None:
+    """Give a release that was kept aside to every offering not yet over."""
+    assignment = session.get_one(Assignment, release.assignment_id)
+    _require(session, assignment, actor)
+    if release.staged:
+        release.staged, release.published_at = False, now
+        release.published_by = actor.person_id or None
+    _give(session, release, now)
+
+
+def _ensure(
+    session: Session,
+    blobs: BlobStore,
+    assignment: Assignment,
+    built: BuiltRelease,
+    *,
+    staged: bool,
+    actor: Actor,
+    now: datetime,
+) -> Release:
+    _require(session, assignment, actor)
     digest = blobs.put(_manifest(blobs, assignment, built))
     release = session.scalar(
         select(Release).where(Release.assignment_id == assignment.id, Release.digest == digest)
     )
     if release is None:
         release = _add(session, assignment, built, digest, actor=actor, now=now)
+        release.staged = staged
+    elif release.staged and not staged:
+        release.staged, release.published_at = False, now
+    session.flush()
+    return release
+
+
+def _require(session: Session, assignment: Assignment, actor: Actor) -> None:
+    for offering_id in session.scalars(
+        select(Offering.id).where(Offering.course_id == assignment.course_id)
+    ):
+        actor.require("release:write", offering_id)
+
+
+def _give(session: Session, release: Release, now: datetime) -> None:
     for task in session.scalars(
         select(OfferedAssignment)
         .join(Offering, Offering.id == OfferedAssignment.offering_id)
-        .where(OfferedAssignment.assignment_id == assignment.id, Offering.ends_on >= now.date())
+        .where(
+            OfferedAssignment.assignment_id == release.assignment_id,
+            Offering.ends_on >= now.date(),
+        )
     ):
         task.release_id = release.id
     session.flush()
-    return release
 
 
 def _add(

@@ -153,7 +153,7 @@ def list_newest_releases(session: Session, course: Course) -> dict[int, ReleaseF
     releases = session.scalars(
         select(Release)
         .join(Assignment, Assignment.id == Release.assignment_id)
-        .where(Assignment.course_id == course.id)
+        .where(Assignment.course_id == course.id, Release.staged.is_(False))
         .order_by(Release.number)
     )
     return {release.assignment_id: facts_of(release) for release in releases}
