@@ -2,7 +2,7 @@
 
 It may be hostile from the first cell on: nothing it says is believed. `prepare` is called in the
 zygote, `run` in a fork of it, inside the sandbox. Other verbs than `execute` are added to HANDLERS
-by the modules named in VERBS, which are imported when their verb is first asked for.
+by VERBS when they are first asked for.
 """
 
 import asyncio
@@ -42,8 +42,12 @@ Handler = Callable[[Session, Header, list[bytes]], None]
 
 #: Verb -> what it does, in the main thread, between cells.
 HANDLERS: dict[str, Handler] = {}
-#: Verb -> the module that puts it into HANDLERS.
-VERBS = {"ask": "lms.outposts.kernels.answers", "bind": "lms.outposts.kernels.stubs"}
+#: Verb -> where its handler is, for those that are not in HANDLERS.
+VERBS = {
+    "ask": "lms.outposts.kernels.answers:answer",
+    "bind": "lms.outposts.kernels.stubs:bind",
+    "settle": "lms.outposts.kernels.stubs:settle",
+}
 
 _KERNEL: list[shells.CellKernel] = []
 
@@ -106,7 +110,8 @@ async def _do(session: Session, header: Header, blobs: list[bytes]) -> None:
         await _execute(session, int(header["id"]), str(header["source"]))
         return
     if verb not in HANDLERS and verb in VERBS:
-        importlib.import_module(VERBS[verb])
+        module, name = VERBS[verb].split(":")
+        HANDLERS[verb] = getattr(importlib.import_module(module), name)
     handler = HANDLERS.get(verb)
     # Late answers to a question that an interrupt ended have no handler.
     if handler is not None:

@@ -18,6 +18,8 @@ Header = dict[str, Any]
 #: A header is parsed, which costs many times its size; what is big travels as a blob.
 HEADER_BYTES = 4 << 20
 _PREFIX = struct.Struct(">II")
+#: What a frame counts for besides its bytes: small ones cost us work too.
+_FRAME_BYTES = 128
 _CHUNK = 1 << 16
 
 
@@ -97,6 +99,7 @@ class Line:
             self._take(min(wanted, 1 << 20), end)
         frame = bytes(memoryview(self._pending)[:size])
         del self._pending[:size]
+        self._count(_FRAME_BYTES)
         return unpack(frame)
 
     @property
@@ -125,10 +128,13 @@ class Line:
                 raise LineClosedError("the other side is gone") from error
         if not data:
             raise LineClosedError("the other side is gone")
-        self._taken += len(data)
+        self._count(len(data))
+        self._pending += data
+
+    def _count(self, size: int) -> None:
+        self._taken += size
         if self._taken > self._limit_bytes:
             raise LineFloodError(f"more than {self._limit_bytes} bytes in all")
-        self._pending += data
 
     def _wait(self, event: int, end: float | None) -> None:
         poll = select.poll()  # select() fails on descriptors past 1024

@@ -34,8 +34,11 @@ _PUBLISHED = frozenset(
         "execute_input",
     }
 )
-#: A frame goes out whole or not at all, so it has to fit into the writer's buffer.
-_BUFFER_BYTES = 16 << 20
+#: A frame goes out whole or not at all, so it has to fit into the writer's buffer, whose pages are
+#: memory only once they are used.
+_BUFFER_BYTES = 80 << 20
+#: Most bytes of one output; more is nobody's to read.
+_OUTPUT_BYTES = 16 << 20
 _LARGE_TEXT = 1 << 16
 _LOOK_SECONDS = 0.0002
 _READ_BYTES = 1 << 20
@@ -124,7 +127,7 @@ def _with_blobs(head: dict[str, Any], content: dict[str, Any]) -> bytes:
     places: list[list[str]] = []
     blobs: list[bytes] = []
     small = dict(content)
-    left = _BUFFER_BYTES - HEADER_BYTES - (1 << 10)
+    left = _OUTPUT_BYTES
     for name, value in content.items():
         if isinstance(value, dict):
             small[name] = dict(value)
@@ -248,7 +251,7 @@ class CellStream(OutStream):
         self._rotate_buffers()
         self._flush_pending = False
 
-    def write(self, string: str) -> int | None:  # type: ignore[override] (ipykernel's)
+    def write(self, string: str) -> int | None:  # type: ignore[override]
         """Keep text for the next flush."""
         if self.pub_thread is not None:  # closed by the notebook
             self.pub_thread.look()

@@ -1,6 +1,6 @@
 """What grading, releasing and checking raise; each carries the sentence a person is told."""
 
-from lms.protocol.grading import RunStatus
+from lms.protocol.grading import Detail, RunStatus
 from lms.protocol.sentences import Sentence
 
 
@@ -25,8 +25,9 @@ class SubmissionError(RunnerError):
 
 
 class RunStoppedError(RunnerError):
-    """The student's code ended its own run; `status` says how."""
+    """The student's code ended its own run; `status` says how, `detail` is the instructor's."""
 
-    def __init__(self, status: RunStatus, sentence: Sentence) -> None:
+    def __init__(self, status: RunStatus, sentence: Sentence, detail: Detail | None = None) -> None:
         super().__init__(sentence)
         self.status = status
+        self.detail = detail

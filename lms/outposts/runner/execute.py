@@ -7,7 +7,6 @@ limit, a cap on what the kernel may make us hold, and a reason for every way a r
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping
 from typing import Any, cast
 
 from jupyter_client.manager import KernelManager
@@ -18,21 +17,16 @@ from nbgrader.preprocessors import Execute
 
 from lms.outposts.broker.launcher import Verdict
 from lms.outposts.runner import endings
+from lms.outposts.runner.collected import LANGUAGE_INFO
 from lms.outposts.runner.endings import Ending
 from lms.outposts.runner.errors import KernelStartError, RunnerError, RunStoppedError
 from lms.outposts.runner.kernel import SandboxKernel
 from lms.outposts.runner.outputs import OutputBudget
+from lms.outposts.runner.program import TAIL, cell_name
 from lms.outposts.runner.quiet import QUIET
 from lms.protocol.grading import Limits
 from lms.protocol.sentences import sentence
 
-#: Fixed, not asked of the kernel: feedback picks its highlighter by it.
-_LANGUAGE_INFO = {
-    "name": "python",
-    "file_extension": ".py",
-    "mimetype": "text/x-python",
-    "pygments_lexer": "ipython3",
-}
 _ALIVE_SECONDS = 0.25
 _LOG = logging.getLogger("lms.runner")
 
@@ -49,6 +43,8 @@ class SandboxExecute(Execute):
         self._budget = OutputBudget(limits.output_bytes)
         self._wall_is_up = False
         self._is_hushed = False
+        self._current = ""
+        self._tail = ""
         #: Why the run is not a plain one although it went to its end: the first stopped cell.
         self.stopped: Ending | None = None
 
@@ -63,13 +59,16 @@ class SandboxExecute(Execute):
         NotebookClient.__init__(self, nb, cast("KernelManager", self._kernel))
         self.reset_execution_trackers()
         self.resources = resources
-        nb.metadata["language_info"] = NotebookNode(_LANGUAGE_INFO)
+        nb.metadata["language_info"] = NotebookNode(LANGUAGE_INFO)
         try:
             asyncio.run(self._execute_all(nb))
         except RunnerError:
             raise
         except Exception as error:  # a process edge: the kernel may send us anything at all
-            raise RunStoppedError(*self._why(error)) from error
+            why = self._why(error).at(self._current, self._tail)
+            raise RunStoppedError(why.status, why.sentence, why.detail) from error
+        if self.stopped is not None:
+            self.stopped = self.stopped.at("", self._tail)
         return nb, resources
 
     async def _execute_all(self, nb: NotebookNode) -> None:
@@ -81,6 +80,7 @@ class SandboxExecute(Execute):
             for index, cell in enumerate(nb.cells):
                 self._budget.next_cell()
                 self._is_hushed = False
+                self._current = self._cell_name(cell)
                 await self.async_execute_cell(cell, index, store_history=True)
         finally:
             wall.cancel()
@@ -118,6 +118,8 @@ class SandboxExecute(Execute):
             self._kernel.interrupt()
         if admitted is None:
             return None
+        if admitted["msg_type"] == "stream":
+            self._tail = (self._tail + admitted["content"]["text"][-TAIL:])[-TAIL:]
         taken: NotebookNode | None = super().process_message(admitted, cell, cell_index)
         return taken
 
@@ -133,9 +135,7 @@ class SandboxExecute(Execute):
     def _cell_name(self, cell: NotebookNode | None) -> str:
         if cell is None:
             return "?"
-        nbgrader: Mapping[str, object] = cell.metadata.get("nbgrader", {})
-        named = nbgrader.get("grade_id")
-        return str(named) if named else f"[{self.nb.cells.index(cell) + 1}]"
+        return cell_name(self.nb, cell)
 
     def _why(self, error: Exception) -> Ending:
         """Say why the run ended; raises KernelStartError when it was our doing."""

@@ -4,12 +4,10 @@ import asyncio
 import contextlib
 import json
 import secrets
-import shutil
 import signal
-import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from queue import Empty
 from time import monotonic
@@ -23,6 +21,7 @@ from jupyter_client.asynchronous.client import AsyncKernelClient
 from lms.outposts.broker.launcher import KernelLauncher, KernelProcess, KernelRequest, Usage
 from lms.outposts.runner.errors import KernelStartError
 from lms.outposts.runner.outputs import DROWN_FACTOR
+from lms.outposts.runner.place import Place, environment, place
 from lms.outposts.runner.relay import Relay
 from lms.protocol.grading import Limits
 from lms.protocol.sentences import sentence
@@ -48,24 +47,26 @@ class SandboxKernel:
         limits: Limits,
         seed: int,
         fonts: Mapping[str, bytes],
+        *,
+        program: str = "",
     ) -> None:
+        """Say what to run; `program` is "kernel" for a fork of the zygote, which is warm."""
         self._launcher = launcher
         self._files = files
         self._limits = limits
         self._seed = seed
         self._fonts = fonts
-        self._root = Path()
+        self._program = program
+        self._stack = ExitStack()
         self._process: KernelProcess | None = None
         self._relay: Relay | None = None
 
     def __enter__(self) -> Self:
-        # The outer folder is ours alone; the kernel, whoever it runs as, writes in the inner one.
-        self._root = Path(tempfile.mkdtemp(prefix="run-"))
-        try:
-            self._launch()
-        except BaseException:
-            _remove(self._root)
-            raise
+        with ExitStack() as stack:
+            folders = stack.enter_context(place(self._files, self._fonts))
+            stack.callback(self.kill)
+            self._launch(folders)
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(
@@ -77,12 +78,10 @@ class SandboxKernel:
         self.kill()
         if self._relay is not None:
             self._relay.stop()
-        _remove(self._root)
+        self._stack.close()
 
-    def _launch(self) -> None:
-        connection = self._root / "k"
-        connection.mkdir()
-        connection.chmod(0o777)
+    def _launch(self, folders: Place) -> None:
+        connection = folders.connection
         info = {
             "ip": str(connection / "s"),
             "transport": "ipc",
@@ -94,21 +93,18 @@ class SandboxKernel:
         file = connection / "kernel.json"
         file.write_text(json.dumps(info))
         file.chmod(0o644)
-        fonts = connection / "m"
-        _write_files(fonts, self._fonts)
-        fonts.chmod(0o777)
-        files = self._root / "f"
-        _write_files(files, self._files)
         self._process = self._launcher.launch(
             KernelRequest(
                 argv=_argv(file),
-                env=_environment(self._seed, fonts),
+                program=self._program,
+                seed=self._seed,
+                env=environment(self._seed, folders.fonts),
                 connection_dir=str(connection),
-                files_dir=str(files),
+                files_dir=str(folders.files),
                 limits=self._limits,
             )
         )
-        ours = self._root / "c"
+        ours = folders.root / "c"
         ours.mkdir(mode=0o700)
         self._info = {**info, "ip": str(ours / "s")}
         self._relay = Relay(
@@ -240,40 +236,3 @@ def _argv(connection_file: Path) -> tuple[str, ...]:
         str(connection_file),
         "--HistoryManager.hist_file=:memory:",
     )
-
-
-def _environment(seed: int, fonts: Path) -> dict[str, str]:
-    """Return the kernel's whole environment: nothing of ours is inherited."""
-    folder = str(Path(sys.executable).parent)
-    threads = dict.fromkeys(
-        ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
-    )
-    return {
-        "PATH": f"{folder}:/usr/local/bin:/usr/bin:/bin",
-        "LANG": "C.UTF-8",
-        "TZ": "UTC",
-        "PYTHONHASHSEED": str(seed % (1 << 32)),
-        "PYTHONNOUSERSITE": "1",
-        "IPYTHONDIR": "/tmp/.ipython",  # noqa: S108 (the sandbox's own)
-        "MPLCONFIGDIR": str(fonts),
-        # nbgrader sets it too, so that a notebook can tell that it is being graded.
-        "NBGRADER_EXECUTION": "autograde",
-        **threads,
-    }
-
-
-def _remove(folder: Path) -> None:
-    """Remove a run's folder; a kernel may have nested folders deeper than Python recurses."""
-    try:
-        shutil.rmtree(folder, ignore_errors=True)
-    except RecursionError:
-        subprocess.run(["/bin/rm", "-rf", "--", str(folder)], check=False)
-
-
-def _write_files(folder: Path, files: Mapping[str, bytes]) -> None:
-    folder.mkdir()
-    folder.chmod(0o755)
-    for path, content in files.items():
-        target = folder / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(content)
