@@ -5,7 +5,7 @@ files and settings; a student's answers and own cells come from the submission. 
 nobody, and a changed answer stub only whoever deleted that cell.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -161,15 +161,18 @@ def _compare(notebook: str, old: NotebookParts, new: NotebookParts) -> Iterator[
         yield Change(kind=Kind.LOCKED, notebook=notebook, name=moved)
 
 
-def touches(changes: list[Change], submitted: Mapping[str, bytes]) -> list[Change]:
-    """Return those of the changes that can change the result of a submission's files."""
-    notebooks = {
-        notebook_name(path): content for path, content in submitted.items() if is_top_notebook(path)
-    }
-    return [change for change in changes if _touches(change, notebooks)]
+def touches(
+    changes: Iterable[Change], paths: Iterable[str], read: Callable[[str], bytes]
+) -> list[Change]:
+    """Return those of the changes that can change the result of a submission.
+
+    `paths` are the files handed in; `read` gives the bytes of one, for the few cases that ask.
+    """
+    notebooks = {notebook_name(path): path for path in paths if is_top_notebook(path)}
+    return [change for change in changes if _touches(change, notebooks, read)]
 
 
-def _touches(change: Change, notebooks: Mapping[str, bytes]) -> bool:
+def _touches(change: Change, notebooks: Mapping[str, str], read: Callable[[str], bytes]) -> bool:
     if not change.notebook:
         return bool(notebooks)
     if change.kind is Kind.POINTS:
@@ -177,7 +180,7 @@ def _touches(change: Change, notebooks: Mapping[str, bytes]) -> bool:
         return True
     if change.notebook not in notebooks:
         return False
-    return change.kind is not Kind.STUB or _lacks(notebooks[change.notebook], change.name)
+    return change.kind is not Kind.STUB or _lacks(read(notebooks[change.notebook]), change.name)
 
 
 def _lacks(content: bytes, grade_id: str) -> bool:

@@ -12,9 +12,11 @@ from lms.foundation.errors import InvalidError
 from lms.foundation.signing import canonical, read_signed
 from lms.grading.audit import Act, Flaw, Head, body_of, check_chain, entries
 from lms.grading.holds import decision_of
-from lms.grading.models import AuditEntry, GradeReceipt, Run
+from lms.grading.models import AuditEntry, GradeReceipt, RegradePlan, Run
 from lms.grading.receipts import results_of
+from lms.grading.regrades import decision_of as plan_decision
 
+_PLANS = frozenset({Act.REGRADE_APPLIED, Act.REGRADE_DISCARDED})
 _DECISIONS = frozenset({Act.RELEASED, Act.REJECTED, Act.REGRADE_ASKED})
 
 
@@ -78,9 +80,16 @@ def _check_entry(
             problem = _receipt_problem(session, entry, str(body["receipt"]), run, keys)
             if problem:
                 yield Flaw(sequence=entry.sequence, problem=problem)
+    elif entry.kind in _PLANS and not _is_planned(session, body.get("decision")):
+        yield Flaw(sequence=entry.sequence, problem="who decided the regrade was changed")
     elif entry.kind in _DECISIONS and _is_other_decision(run, body.get("decision")):
         problem = "who decided, what or why was changed after it was written down"
         yield Flaw(sequence=entry.sequence, problem=problem)
+
+
+def _is_planned(session: Session, digest: object) -> bool:
+    plans = session.scalars(select(RegradePlan)).all()
+    return any(not plan.salt or plan_decision(plan) == digest for plan in plans)
 
 
 def _is_other_decision(run: Run | None, digest: object) -> bool:

@@ -113,7 +113,6 @@ def make_record(session: Session, run: Run, *, issuer: str, previous: str) -> di
 def results_of(run: Run) -> dict[str, Any]:
     """Return what a receipt says of a run's results: what pages show from the rows."""
     return {
-        "run": run.number,
         "started_at": None if run.started_at is None else run.started_at.isoformat(),
         "finished_at": None if run.finished_at is None else run.finished_at.isoformat(),
         "status": run.status,
