@@ -42,9 +42,7 @@ class Standing:
     @property
     def score(self) -> float | None:
         """Points so far, without those that a person has yet to give; None while held."""
-        if self.run is None or not counts(self.run):
-            return None
-        return 0.0 if self.run.verdict == Verdict.ZERO else self.run.score
+        return None if self.run is None else score_of(self.run)
 
     @property
     def max_score(self) -> float | None:
@@ -81,6 +79,13 @@ def standings(session: Session, person_id: int, offering_ids: Iterable[int]) -> 
 def counts(run: Run) -> bool:
     """Say whether a run's score is shown and counted."""
     return run.status in _GRADED and not run.held and run.verdict != Verdict.SET_ASIDE
+
+
+def score_of(run: Run) -> float | None:
+    """Return the points a run gives its student as of now; None when it gives none."""
+    if not counts(run):
+        return None
+    return 0.0 if run.verdict == Verdict.ZERO else run.score
 
 
 def choose(attempts: Sequence[Submission], runs: Mapping[int, Run]) -> Standing | None:

@@ -1,11 +1,13 @@
 """Shared pieces of the look as values: states, cells, seals, steps. Templates only draw them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
-from lms.grading.models import CellScore, NotebookRun, Run
+from lms.gradebook.service import Standing
+from lms.grading.models import CellScore, Run
+from lms.grading.rules import Verdict
 from lms.protocol.grading import Integrity, RunStatus
 from lms.protocol.sentences import Sentence, sentence
 from lms.web.i18n import gettext, ngettext
@@ -49,6 +51,8 @@ class Step:
     mark: Literal["", "at", "to"] = ""
 
 
+#: What a person decides before the score is shown; says nothing about the work.
+HELD = State("hand", "wait", sentence("A person looks at it first"))
 NOT_SUBMITTED = State("note", "", sentence("Not submitted"))
 
 _STATES: dict[RunStatus, State] = {
@@ -62,16 +66,51 @@ _STATES: dict[RunStatus, State] = {
     RunStatus.REJECTED: State("stop", "bad", sentence("Not accepted")),
 }
 
+_VERDICTS: dict[Verdict, State] = {
+    Verdict.ZERO: State("stop", "bad", sentence("Counts with no points")),
+    Verdict.SET_ASIDE: State("stop", "bad", sentence("Does not count")),
+}
+
 _SEALS: dict[Integrity, State] = {
     Integrity.VERIFIED: State("seal", "ok", sentence("Verified")),
     Integrity.UNVERIFIED: State("seal-q", "wait", sentence("Unverified")),
-    Integrity.TAMPERED: State("seal-x", "bad", sentence("Held: tests changed")),
+    Integrity.TAMPERED: State("seal-x", "bad", sentence("Tampered with")),
 }
 
 
-def state_of(status: RunStatus | None) -> State:
-    """Return the state to draw for a run's status; None is nothing handed in."""
-    return NOT_SUBMITTED if status is None else _STATES[status]
+def state_of(status: RunStatus) -> State:
+    """Return the state to draw for a status, of a run or of one notebook in it."""
+    return _STATES[status]
+
+
+def state_of_run(run: Run | None) -> State:
+    """Return the state of a run as its student and its graders see it; None waits for its run."""
+    if run is None:
+        return _STATES[RunStatus.QUEUED]
+    if run.held:
+        return HELD
+    decided = None if run.verdict is None else _VERDICTS.get(Verdict(run.verdict))
+    return decided or _STATES[RunStatus(run.status)]
+
+
+def state_of_standing(standing: Standing | None) -> State:
+    """Return the state of a person's result for a task; None is nothing handed in."""
+    return NOT_SUBMITTED if standing is None else state_of_run(standing.run)
+
+
+def seal_of_run(run: Run) -> State | None:
+    """Return the seal of a whole run: the weakest verdict, and how many questions are better."""
+    tested = [
+        cell.integrity
+        for notebook in run.notebooks
+        for cell in notebook.cells
+        if cell.integrity is not None
+    ]
+    verified = tested.count(Integrity.VERIFIED)
+    if run.integrity == Integrity.UNVERIFIED and verified:
+        words = sentence("%(n)s of %(total)s verified", n=verified, total=len(tested))
+        return replace(_SEALS[Integrity.UNVERIFIED], word=words)
+    return None if run.integrity is None else _SEALS[Integrity(run.integrity)]
 
 
 def seal_of(integrity: Integrity | None) -> State | None:
@@ -109,9 +148,11 @@ def cells_of(run: Run) -> Cells:
     return _spoken([cell_of(number, score) for number, score in enumerate(scores, 1)])
 
 
-def cells_of_notebook(notebook: NotebookRun, first: int) -> Cells:
-    """Return the questions of one notebook, numbered from `first`."""
-    return _spoken([cell_of(first + i, score) for i, score in enumerate(notebook.cells)])
+def cells_for_student(run: Run) -> Cells:
+    """Return the questions of a run as its student may see them: blank while it is held."""
+    if run.held:
+        return blank_cells(sum(len(notebook.cells) for notebook in run.notebooks))
+    return cells_of(run)
 
 
 def blank_cells(count: int) -> Cells:

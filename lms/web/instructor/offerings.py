@@ -13,6 +13,7 @@ from lms.enrolment.models import Enrolment
 from lms.enrolment.rules import EnrolmentState
 from lms.exchange import service as exchange
 from lms.foundation.errors import ForbiddenError
+from lms.grading import holds
 from lms.grading import service as grading
 from lms.identity.models import Person
 from lms.identity.scopes import Actor, Role
@@ -122,6 +123,9 @@ def make_offering(database: Session, offering: Offering, actor: Actor) -> TeachO
             one.state == EnrolmentState.ACTIVE and one.role == Role.STUDENT for one, _ in roster
         ),
         tasks=_summaries(database, offering, tasks, actor),
+        held=sum(holds.count_held(database, [offering.id]).get(offering.id, {}).values())
+        if actor.may("submission:read", offering.id)
+        else 0,
         pending=tuple(row for row in rows if row.is_pending),
         roster=tuple(row for row in rows if not row.is_pending),
         may_decide=actor.may("roster:write", offering.id),

@@ -64,6 +64,8 @@ class TeachOfferingPage:
     term: Bilingual
     students: int
     tasks: tuple[TaskSummary, ...]
+    #: Results that wait for a person's decision.
+    held: int
     pending: tuple[RosterRow, ...]
     roster: tuple[RosterRow, ...]
     may_decide: bool
@@ -97,6 +99,44 @@ class ReceivedPage:
     rows: tuple[ReceivedRow, ...]
     students: int
     may_regrade: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldRow:
+    """One held result."""
+
+    run_id: int
+    submission_href: str
+    name: str
+    username: str
+    task: Bilingual
+    attempt: int
+    finished_at: datetime | None
+    score: float | None
+    max_score: float | None
+    reason: Sentence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldGroup:
+    """Held results with one kind of reason."""
+
+    seal: State
+    is_tampered: bool
+    reason: Sentence
+    rows: tuple[HeldRow, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldPage:
+    """instructor/held.html: what waits for a person's decision in one offering."""
+
+    offering_key: str
+    course: Bilingual
+    practice: bool
+    may_decide: bool
+    count: int
+    groups: tuple[HeldGroup, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ from lms.web.database import session, transaction
 from lms.web.dates import due_phrase
 from lms.web.i18n import gettext
 from lms.web.instructor.pages import ReceivedPage, ReceivedRow, RegradePage
-from lms.web.parts import is_under_way, state_of
+from lms.web.parts import is_under_way, state_of_run
 from lms.web.system import blobs, now
 
 bp = Blueprint("marking", __name__)
@@ -96,6 +96,7 @@ def make_received(database: Session, task: OfferedAssignment, actor: Actor) -> R
 
 def _row(submission: Submission, person: Person, run: Run | None) -> ReceivedRow:
     status = RunStatus.QUEUED if run is None else RunStatus(run.status)
+    scored = run is not None and status in _GRADED
     return ReceivedRow(
         id=submission.id,
         name=person.display_name,
@@ -103,8 +104,8 @@ def _row(submission: Submission, person: Person, run: Run | None) -> ReceivedRow
         attempt=submission.attempt,
         submitted_at=submission.submitted_at,
         late=submission.late,
-        state=state_of(status),
-        score=run.score if run is not None and status in _GRADED else None,
+        state=state_of_run(run),
+        score=run.score if run is not None and scored else None,
         max_score=run.max_score if run is not None and not is_under_way(status) else None,
     )
 

@@ -15,11 +15,11 @@ from lms.exchange import service as exchange
 from lms.exchange.errors import NotReleasedError
 from lms.exchange.models import Submission
 from lms.foundation.errors import InvalidError, LmsError, UnavailableError
-from lms.gradebook.service import choose
+from lms.gradebook.service import choose, score_of
 from lms.grading.models import Run
 from lms.grading.service import runs_of
 from lms.identity.scopes import Actor
-from lms.protocol.grading import Limits, RunStatus
+from lms.protocol.grading import Limits
 from lms.protocol.sentences import Sentence, sentence
 from lms.web.access import current_actor, signed_in
 from lms.web.database import session, transaction
@@ -27,7 +27,7 @@ from lms.web.dates import due_phrase, time_left
 from lms.web.errors import status_of
 from lms.web.i18n import gettext
 from lms.web.launch import launch_url
-from lms.web.parts import blank_cells, state_of
+from lms.web.parts import blank_cells, state_of_run
 from lms.web.student.offerings import turn_away
 from lms.web.student.tasks import question_count, task_href
 from lms.web.student.work_pages import AttemptRow, TaskPage
@@ -35,7 +35,6 @@ from lms.web.system import blobs, current_system, now
 
 bp = Blueprint("assignments", __name__)
 
-_GRADED = frozenset({RunStatus.GRADED, RunStatus.NEEDS_MANUAL})
 #: What browsers add to the name of a file that is downloaded a second time.
 _AGAIN = re.compile(r"\s*\(\d{1,3}\)(?=\.ipynb\Z)")
 
@@ -147,15 +146,13 @@ def attempt_rows(attempts: Sequence[Submission], runs: Mapping[int, Run]) -> tup
 
 
 def _attempt_row(submission: Submission, run: Run | None, *, counts: bool) -> AttemptRow:
-    status = RunStatus.QUEUED if run is None else RunStatus(run.status)
-    scored = run is not None and status in _GRADED
     return AttemptRow(
         number=submission.attempt,
         href=f"/submissions/{submission.id}",
         submitted_at=submission.submitted_at,
         late=submission.late,
-        state=state_of(status),
-        score=run.score if run is not None and scored else None,
+        state=state_of_run(run),
+        score=None if run is None else score_of(run),
         max_score=run.max_score if run is not None else None,
         counts=counts,
     )

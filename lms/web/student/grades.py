@@ -12,7 +12,7 @@ from lms.gradebook.service import Standing, standings
 from lms.web.access import current_actor, signed_in
 from lms.web.database import session
 from lms.web.dates import due_phrase
-from lms.web.parts import state_of
+from lms.web.parts import state_of_standing
 from lms.web.student.progress import list_progress
 from lms.web.student.tasks import task_href
 from lms.web.student.work_pages import GradeBlock, GradeRow, GradesPage
@@ -61,7 +61,7 @@ def _row(task: OfferedAssignment, result: Standing | None, at: datetime) -> Grad
         title=task.assignment.title,
         href=f"/submissions/{result.submission.id}" if result else task_href(task),
         due=due_phrase(task.due_at, at),
-        state=state_of(result.status if result else None),
+        state=state_of_standing(result),
         late=result is not None and result.submission.late,
         score=result.score if result else None,
         points=task.release.points if task.release else 0,

@@ -17,7 +17,7 @@ from lms.web.chrome import given_name
 from lms.web.database import session
 from lms.web.dates import due_phrase, here, time_left
 from lms.web.i18n import gettext, say
-from lms.web.parts import blank_cells, is_under_way, state_of
+from lms.web.parts import blank_cells, is_under_way, state_of_standing
 from lms.web.student.catalogue import make_front
 from lms.web.student.pages import HomePage, MyCourse, NewResult, NowBlock, TodoRow, WeekDay
 from lms.web.student.progress import CourseProgress, list_progress
@@ -90,7 +90,7 @@ def _row(task: OfferedAssignment, standing: Standing | None) -> TodoRow:
         points=task.release.points if task.release else None,
         questions=question_count(task.release),
         minutes=task.assignment.minutes,
-        state=state_of(standing.status if standing else None),
+        state=state_of_standing(standing),
     )
 
 
@@ -174,7 +174,7 @@ def _news(
                     title=task.assignment.title,
                     course=task.offering.course.title,
                     href=f"/submissions/{one.submission.id}",
-                    state=state_of(one.status),
+                    state=state_of_standing(one),
                     score=one.score,
                     max_score=one.max_score,
                     finished_at=one.run.finished_at,

@@ -17,7 +17,7 @@ from lms.web.access import current_actor, signed_in
 from lms.web.database import session
 from lms.web.dates import due_phrase
 from lms.web.i18n import gettext
-from lms.web.parts import cells_of, is_under_way, state_of
+from lms.web.parts import cells_for_student, is_under_way, state_of_standing
 from lms.web.student.progress import percent
 from lms.web.student.tasks import task_href
 from lms.web.student.work_pages import OfferingPage, PathTask, PathUnit
@@ -105,11 +105,11 @@ def _path_task(task: OfferedAssignment, standing: Standing | None, at: datetime)
         href=task_href(task),
         due=due_phrase(task.due_at, at) if task.release else gettext("Not released yet"),
         due_at=task.due_at,
-        state=state_of(standing.status if standing else None),
+        state=state_of_standing(standing),
         late=standing is not None and standing.submission.late,
         score=standing.score if standing else None,
         max_score=standing.max_score if standing else None,
-        cells=cells_of(run) if run is not None and has_cells and run.notebooks else None,
+        cells=cells_for_student(run) if run is not None and has_cells and run.notebooks else None,
     )
 
 

@@ -1,58 +1,92 @@
 """What a run found, and what has happened to a submission so far, as the page tells it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy.orm import Session
 
 from lms.exchange.models import Submission
 from lms.grading import service as grading
 from lms.grading.models import CellScore, NotebookRun, Run
+from lms.grading.rules import Verdict
 from lms.protocol.grading import Integrity, RunStatus
 from lms.protocol.sentences import sentence
 from lms.web.dates import points, seconds
 from lms.web.i18n import gettext, ngettext, say
-from lms.web.parts import State, Step, cell_of, is_under_way, reason_of, seal_of, state_of
+from lms.web.parts import (
+    State,
+    Step,
+    cell_of,
+    is_under_way,
+    reason_of,
+    seal_of,
+    state_of,
+    state_of_run,
+)
 from lms.web.student.work_pages import NotebookBlock, QuestionRow, StatusBlock
 
 _BY_PERSON = State("hand", "wait", sentence("A person reads this"))
 _NOT_RUN = State("stop", "bad", sentence("Could not run"))
+_DECIDED = {
+    Verdict.RELEASED: sentence("A person looked at it, and the score stands"),
+    Verdict.ZERO: sentence("A person looked at it, and it counts with no points"),
+    Verdict.SET_ASIDE: sentence("A person looked at it, and it does not count"),
+    Verdict.REGRADED: sentence("A person had it graded again"),
+}
 _BY_TESTS = State("check", "", sentence("Marked by tests"))
 
 
-def notebook_blocks(submission: Submission, run: Run) -> tuple[NotebookBlock, ...]:
+def notebook_blocks(
+    submission: Submission, run: Run, *, for_staff: bool
+) -> tuple[NotebookBlock, ...]:
     """Return what a finished run found, notebook by notebook; questions are numbered through."""
     blocks, number = [], 1
     for notebook in run.notebooks:
-        blocks.append(_notebook_block(submission, notebook, number))
+        blocks.append(_notebook_block(submission, notebook, number, for_staff=for_staff))
         number += len(notebook.cells)
     return tuple(blocks)
 
 
-def _notebook_block(submission: Submission, notebook: NotebookRun, first: int) -> NotebookBlock:
+def _notebook_block(
+    submission: Submission, notebook: NotebookRun, first: int, *, for_staff: bool
+) -> NotebookBlock:
     href = f"/submissions/{submission.id}/feedback/{notebook.notebook}"
     return NotebookBlock(
         name=notebook.notebook,
         state=state_of(RunStatus(notebook.status)),
         reason=reason_of(notebook.reason),
         questions=tuple(
-            _question(first + place, cell, Integrity(notebook.integrity))
+            _question(first + place, cell, for_staff=for_staff)
             for place, cell in enumerate(notebook.cells)
         ),
         score=notebook.score,
         max_score=notebook.max_score,
         feedback_href=href if notebook.feedback else None,
+        doubt=reason_of(notebook.integrity_reason) if for_staff else None,
+        detail=_detail(notebook.detail) if for_staff else (),
     )
 
 
-def _question(number: int, cell: CellScore, integrity: Integrity) -> QuestionRow:
+def _detail(stored: Mapping[str, Any] | None) -> tuple[tuple[str, str], ...]:
+    """Return what an instructor wants to know of a run that did not end plainly."""
+    facts = stored or {}
+    named = (
+        (gettext("Cell"), facts.get("cell")),
+        (gettext("Limit"), facts.get("limit")),
+        (gettext("Last output"), facts.get("last_output")),
+    )
+    return tuple((name, str(value)) for name, value in named if value)
+
+
+def _question(number: int, cell: CellScore, *, for_staff: bool) -> QuestionRow:
     score = None if cell.needs_manual else cell.auto_score
     if cell.needs_manual:
         how = _BY_PERSON
     elif cell.auto_score is None:
         how = _NOT_RUN
     else:
-        how = seal_of(integrity) or _BY_TESTS
+        how = (seal_of(Integrity(cell.integrity)) if cell.integrity else None) or _BY_TESTS
     found = "–" if score is None else points(score)
     return QuestionRow(
         cell=cell_of(number, cell),
@@ -65,6 +99,7 @@ def _question(number: int, cell: CellScore, integrity: Integrity) -> QuestionRow
         max_score=cell.max_score,
         how=how,
         comment=cell.comment,
+        doubt=reason_of(cell.integrity_reason) if for_staff else None,
     )  # fmt: skip
 
 
@@ -78,7 +113,7 @@ def status_block(database: Session, submission: Submission, run: Run | None) -> 
         href=f"/submissions/{submission.id}/status",
         page_href=f"/submissions/{submission.id}",
         stamp=f"{run.id if run else 0}-{status}-{ahead}",
-        state=state_of(status),
+        state=state_of_run(run),
         under_way=is_under_way(status),
         hint=_hint(status, ahead),
         steps=tuple(_steps(submission, run, status, ahead)),
@@ -131,14 +166,27 @@ def _queued_words(run: Run) -> str:
 
 def _finished_steps(run: Run, status: RunStatus) -> Sequence[Step]:
     ran = Step(text=_ran_words(run.started_at, run.finished_at), happened_at=run.finished_at)
-    if status is RunStatus.NEEDS_MANUAL:
+    if run.held:
         return [
             ran,
+            Step(text=gettext("A person looks at it first"), mark="at"),
+            Step(text=gettext("Result shown here"), mark="to"),
+        ]
+    if run.verdict is not None:
+        decided = Step(text=say(_DECIDED[Verdict(run.verdict)]), happened_at=run.released_at)
+        return [ran, decided, *_last_steps(run, status)]
+    return [ran, *_last_steps(run, status)]
+
+
+def _last_steps(run: Run, status: RunStatus) -> Sequence[Step]:
+    if status is RunStatus.NEEDS_MANUAL:
+        return [
             Step(text=gettext("A person reads the rest"), mark="at"),
             Step(text=gettext("All points given"), mark="to"),
         ]
     if status is RunStatus.GRADED:
-        return [ran, Step(text=gettext("Result shown here"), happened_at=run.finished_at)]
+        shown_at = run.released_at or run.finished_at
+        return [Step(text=gettext("Result shown here"), happened_at=shown_at)]
     word = say(state_of(status).word)
     return [Step(text=word, happened_at=run.finished_at, mark="at")]
 

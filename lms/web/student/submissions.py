@@ -8,8 +8,11 @@ from lms.catalogue import service as catalogue
 from lms.catalogue.models import OfferedAssignment, Release
 from lms.exchange import service as exchange
 from lms.exchange.models import Submission
+from lms.gradebook.service import score_of
 from lms.grading import service as grading
+from lms.grading.holds import told
 from lms.grading.models import Run
+from lms.grading.receipts import get_receipt
 from lms.identity.models import Person
 from lms.identity.scopes import Actor
 from lms.protocol.grading import Integrity, RunStatus
@@ -17,11 +20,19 @@ from lms.web.access import current_actor, signed_in
 from lms.web.archives import zip_answer
 from lms.web.database import session
 from lms.web.dates import due_phrase
-from lms.web.parts import Cells, State, blank_cells, cells_of, is_under_way, reason_of, seal_of
+from lms.web.parts import (
+    Cells,
+    blank_cells,
+    cells_of,
+    is_under_way,
+    reason_of,
+    seal_of_run,
+    state_of_run,
+)
 from lms.web.student.assignments import attempt_rows
 from lms.web.student.results import notebook_blocks, status_block
 from lms.web.student.tasks import question_count, task_href
-from lms.web.student.work_pages import ReceiptBlock, SubmissionPage
+from lms.web.student.work_pages import HoldBlock, ReceiptBlock, SubmissionPage
 from lms.web.system import blobs
 from lms.web.words import via_word
 
@@ -56,9 +67,12 @@ def status(submission_id: int) -> ResponseReturnValue:
 @signed_in
 def feedback(submission_id: int, notebook: str) -> Response:
     """Send the feedback page of one notebook as it is, shut in by its headers."""
-    submission, _task = exchange.get_submission(session(), submission_id, actor=current_actor())
+    submission, task = exchange.get_submission(session(), submission_id, actor=current_actor())
     run = grading.latest_run(session(), submission.id)
-    content = b"" if run is None else grading.find_feedback(session(), blobs(), run, notebook)
+    content = b""
+    if run is not None:
+        for_staff = current_actor().may("submission:read", task.offering_id)
+        content = grading.find_feedback(session(), blobs(), run, notebook, for_staff=for_staff)
     response = Response(content, content_type="text/html; charset=utf-8")
     response.headers["Content-Security-Policy"] = FEEDBACK_POLICY
     response.headers["X-Frame-Options"] = "SAMEORIGIN"
@@ -76,6 +90,20 @@ def receipt(submission_id: int) -> Response:
     name = f"receipt-{task.assignment.key}-{submission.attempt}.json"
     response = Response(text, content_type="application/json; charset=utf-8")
     response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response
+
+
+@bp.get("/submissions/<int:submission_id>/grade-receipt.json")
+@signed_in
+def grade_receipt(submission_id: int) -> Response:
+    """Send the signed record of the grade, byte for byte as it was signed."""
+    database, actor = session(), current_actor()
+    signed = get_receipt(database, submission_id, actor=actor)
+    submission, task = exchange.get_submission(database, submission_id, actor=actor)
+    name = f"grade-{task.assignment.key}-{submission.attempt}.json"
+    response = Response(signed.document, content_type="application/json; charset=utf-8")
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    response.headers["Cache-Control"] = "private, no-store"
     return response
 
 
@@ -100,7 +128,9 @@ def make_submission(database: Session, submission_id: int, actor: Actor) -> Subm
     run_status = RunStatus.QUEUED if run is None else RunStatus(run.status)
     finished = run is not None and not is_under_way(run_status)
     is_own = submission.person_id == actor.person_id
-    may_regrade = actor.may("submission:regrade", task.offering_id)
+    is_staff = actor.may("submission:read", task.offering_id)
+    is_hidden = run is not None and run.held and not is_staff
+    shows = run is not None and finished and not is_hidden
     return SubmissionPage(
         id=submission.id,
         offering_key=task.offering.key,
@@ -109,24 +139,57 @@ def make_submission(database: Session, submission_id: int, actor: Actor) -> Subm
         title=task.assignment.title,
         student="" if is_own else _student_name(database, submission),
         is_own=is_own,
-        may_regrade=may_regrade,
+        may_regrade=actor.may("submission:regrade", task.offering_id),
         attempt=submission.attempt,
         attempts=attempt_rows(attempts, runs),
         status=status_block(database, submission, run),
-        receipt=_receipt_block(submission, task),
-        score=run.score if run is not None and run_status in _GRADED else None,
+        receipt=_receipt_block(submission, task, has_grade=shows),
+        score=None if run is None else _score(run, run_status, is_staff=is_staff),
         max_score=run.max_score if run is not None and finished else None,
         points=_release_of(submission, task).points,
-        cells=_cells(submission, task, run),
-        seal=_seal(run) if finished else None,
+        cells=_cells(submission, task, None if is_hidden else run),
+        seal=seal_of_run(run) if run is not None and shows else None,
         is_unverified=run is not None and run.integrity == Integrity.UNVERIFIED,
         reason=None if run is None else reason_of(run.reason),
         due=due_phrase(task.due_at, submission.submitted_at),
         due_at=task.due_at,
-        notebooks=() if run is None or not finished else notebook_blocks(submission, run),
+        notebooks=()
+        if run is None or not shows
+        else notebook_blocks(submission, run, for_staff=is_staff),
         waits_for_person=run_status is RunStatus.NEEDS_MANUAL,
         is_failed=finished and run_status not in _GRADED,
         is_unsafe=run is not None and run.unsafe,
+        hold=None if run is None else _hold_block(database, run, task, actor),
+        is_hidden=is_hidden,
+    )
+
+
+def _score(run: Run, status: RunStatus, *, is_staff: bool) -> float | None:
+    """Return the score to show: staff see also what is held or set aside."""
+    if is_staff and run.verdict is None:
+        return run.score if status in _GRADED else None
+    return score_of(run)
+
+
+def _hold_block(
+    database: Session, run: Run, task: OfferedAssignment, actor: Actor
+) -> HoldBlock | None:
+    if not run.held and run.verdict is None:
+        return None
+    is_staff = actor.may("submission:read", task.offering_id)
+    decider = None
+    if is_staff and run.released_by is not None:
+        decider = database.get(Person, run.released_by)
+    may_decide = run.held and actor.may("submission:decide", task.offering_id)
+    return HoldBlock(
+        reason=reason_of(run.hold_reason) if is_staff else None,
+        told=told(run),
+        is_held=run.held,
+        decided=None if run.verdict is None else state_of_run(run),
+        decided_at=run.released_at,
+        decided_by="" if decider is None else decider.display_name,
+        href=f"/teach/{task.offering.key}/runs/{run.id}/decision" if may_decide else "",
+        run_id=run.id,
     )
 
 
@@ -140,15 +203,13 @@ def _release_of(submission: Submission, task: OfferedAssignment) -> Release:
     return next(one for one in task.assignment.releases if one.id == submission.release_id)
 
 
-def _seal(run: Run | None) -> State | None:
-    return seal_of(Integrity(run.integrity)) if run is not None and run.integrity else None
-
-
 def _student_name(database: Session, submission: Submission) -> str:
     return database.get_one(Person, submission.person_id).display_name
 
 
-def _receipt_block(submission: Submission, task: OfferedAssignment) -> ReceiptBlock:
+def _receipt_block(
+    submission: Submission, task: OfferedAssignment, *, has_grade: bool
+) -> ReceiptBlock:
     release = _release_of(submission, task)
     entries = tuple((entry["path"], int(entry["bytes"])) for entry in submission.files)
     return ReceiptBlock(
@@ -162,4 +223,5 @@ def _receipt_block(submission: Submission, task: OfferedAssignment) -> ReceiptBl
         via=via_word(submission.via),
         href=f"/submissions/{submission.id}/receipt.json",
         files_href=f"/submissions/{submission.id}/files",
+        grade_href=f"/submissions/{submission.id}/grade-receipt.json" if has_grade else "",
     )

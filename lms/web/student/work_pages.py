@@ -135,6 +135,24 @@ class TaskPage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HoldBlock:
+    """A held result and what the reader may do about it."""
+
+    #: Why it is held; None for its student.
+    reason: Sentence | None
+    #: What its student is told, while it is held and after a person's decision.
+    told: Sentence | None
+    is_held: bool
+    #: The verdict of a person who decided, and when; empty before.
+    decided: State | None
+    decided_at: datetime | None
+    decided_by: str
+    #: Where to decide; empty for who may not.
+    href: str
+    run_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class QuestionRow:
     """One question of a result."""
 
@@ -145,6 +163,8 @@ class QuestionRow:
     max_score: float
     how: State
     comment: str | None
+    #: Why its score is not verified; for staff.
+    doubt: Sentence | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +178,9 @@ class NotebookBlock:
     score: float
     max_score: float
     feedback_href: str | None
+    #: Why it is not verified, and names and values about how it ended; for staff.
+    doubt: Sentence | None
+    detail: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +210,8 @@ class ReceiptBlock:
     via: Sentence
     href: str
     files_href: str
+    #: Where the signed record of the grade is; empty until there is one to see.
+    grade_href: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,6 +246,10 @@ class SubmissionPage:
     is_failed: bool
     #: It ran without a sandbox.
     is_unsafe: bool
+    #: None for a result that never waited for a person.
+    hold: HoldBlock | None
+    #: Score, questions and feedback are kept back from this reader.
+    is_hidden: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,6 +36,7 @@ PAGES = (
     "/teach",
     "/teach/python-for-ai-2026w",
     "/teach/python-for-ai-2026w/assignments/letters",
+    "/teach/python-for-ai-2026w/held",
     "/status",
 )
 
