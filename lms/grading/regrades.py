@@ -103,18 +103,13 @@ def plan_regrade(
     Raises ConflictError while another plan for the assignment waits for a decision.
     """
     _require(session, release.assignment_id, actor)
-    waiting = session.scalar(
-        select(RegradePlan.id).where(
-            RegradePlan.assignment_id == release.assignment_id,
-            RegradePlan.state == PlanState.GRADING,
-        )
-    )
+    waiting = waiting_plan(session, release.assignment_id)
     if waiting is not None:
         raise ConflictError(
             sentence(
                 "Regrade %(plan)s of this assignment waits for a decision: "
                 "apply or discard it first.",
-                plan=waiting,
+                plan=waiting.id,
             )
         )
     touched = [
@@ -145,6 +140,32 @@ def plan_regrade(
         )
     session.flush()
     return plan
+
+
+def waiting_plan(session: Session, assignment_id: int) -> RegradePlan | None:
+    """Return the assignment's regrade that waits for a decision."""
+    return session.scalar(
+        select(RegradePlan).where(
+            RegradePlan.assignment_id == assignment_id, RegradePlan.state == PlanState.GRADING
+        )
+    )
+
+
+def _refuse_second(session: Session, assignment_id: int) -> None:
+    waiting = session.scalar(
+        select(RegradePlan.id).where(
+            RegradePlan.assignment_id == assignment_id,
+            RegradePlan.state == PlanState.GRADING,
+        )
+    )
+    if waiting is not None:
+        raise ConflictError(
+            sentence(
+                "Regrade %(plan)s of this assignment waits for a decision: "
+                "apply or discard it first.",
+                plan=waiting,
+            )
+        )
 
 
 def _distinct(touched: Iterable[Touched]) -> list[dict[str, str]]:

@@ -15,7 +15,7 @@ from lms.web.dates import init_dates
 from lms.web.errors import init_errors
 from lms.web.i18n import init_languages
 from lms.web.icons import init_icons
-from lms.web.instructor import holds
+from lms.web.instructor import corrections, holds
 from lms.web.instructor import offerings as teaching
 from lms.web.instructor import submissions as marking
 from lms.web.student import (
@@ -41,7 +41,7 @@ _STUDENT = (
     submissions,
     grades,
 )
-_INSTRUCTOR = (teaching, marking, holds)
+_INSTRUCTOR = (teaching, marking, holds, corrections)
 
 
 def create_app(system: System) -> Flask:

@@ -142,10 +142,10 @@ def add_run(
     scores: Sequence[tuple[Question, float | None]],
     **fields: object,
 ) -> Run:
-    """Add a finished run with a score a question; `fields` may hold reason and feedback."""
+    """Add a finished run with a score a question; `fields` may hold number, reason, feedback."""
     reason, feedback = fields.get("reason"), fields.get("feedback")
     run = make_run(
-        session, submission, status,
+        session, submission, status, number=fields.get("number", 1),
         score=sum(score or 0 for _, score in scores),
         max_score=sum(points for (_, points, _), _ in scores),
         integrity=Integrity.UNVERIFIED, reason=reason,

@@ -99,6 +99,8 @@ class ReceivedPage:
     rows: tuple[ReceivedRow, ...]
     students: int
     may_regrade: bool
+    #: Where a correction waits for a decision; empty when none does.
+    correction_href: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +139,57 @@ class HeldPage:
     may_decide: bool
     count: int
     groups: tuple[HeldGroup, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShiftedQuestion:
+    """One question whose score a correction changes; None where it was not run."""
+
+    grade_id: str
+    before: float | None
+    after: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorrectionRow:
+    """One attempt that a correction changes."""
+
+    submission_href: str
+    name: str
+    username: str
+    attempt: int
+    before: float | None
+    after: float | None
+    difference: float
+    said: str
+    is_held: bool
+    questions: tuple[ShiftedQuestion, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorrectionPage:
+    """instructor/correction.html: who gains or loses by a corrected release."""
+
+    offering_key: str
+    course: Bilingual
+    title: Bilingual
+    task_href: str
+    href: str
+    #: Changes whenever the page would.
+    stamp: str
+    state: State
+    is_open: bool
+    #: (where, what) of each change.
+    changes: tuple[tuple[str, Sentence], ...]
+    total: int
+    #: How many attempts have been graded against it.
+    ready: int
+    gaining: int
+    losing: int
+    same: int
+    held: int
+    rows: tuple[CorrectionRow, ...]
+    may_decide: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

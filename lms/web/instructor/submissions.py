@@ -20,6 +20,7 @@ from lms.web.archives import zip_answer
 from lms.web.database import session, transaction
 from lms.web.dates import due_phrase
 from lms.web.i18n import gettext
+from lms.web.instructor.corrections import waiting_correction
 from lms.web.instructor.pages import ReceivedPage, ReceivedRow, RegradePage
 from lms.web.parts import is_under_way, state_of_run
 from lms.web.system import blobs, now
@@ -91,6 +92,7 @@ def make_received(database: Session, task: OfferedAssignment, actor: Actor) -> R
         rows=tuple(_row(one, person, runs.get(one.id)) for one, person in received),
         students=counts.get((task.offering_id, EnrolmentState.ACTIVE), 0),
         may_regrade=actor.may("submission:regrade", task.offering_id),
+        correction_href=waiting_correction(database, task, actor),
     )
 
 

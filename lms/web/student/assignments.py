@@ -139,7 +139,9 @@ def attempt_rows(attempts: Sequence[Submission], runs: Mapping[int, Run]) -> tup
     counted = choose(attempts, runs)
     return tuple(
         _attempt_row(
-            one, runs.get(one.id), counts=counted is not None and counted.submission is one
+            one,
+            runs.get(one.id),
+            counts=counted is not None and counted.submission is one and not counted.held,
         )
         for one in attempts
     )
