@@ -56,6 +56,11 @@ _ATTRIBUTES: dict[str, set[str]] = {
 _STYLES = {"color", "background-color", "font-weight", "font-style", "text-decoration"}
 _LINK = re.compile(r"(?:https?://|mailto:|#)", re.IGNORECASE)
 _PICTURE = re.compile(r"data:image/(?:png|jpeg|gif|webp|svg\+xml);base64,[A-Za-z0-9+/=\s]*")
+#: A picture's tag without `alt`; nothing in it is looked at twice.
+_UNDESCRIBED = re.compile(r"<img\b(?![^<>]*\balt=)([^<>]*?)\s*/?>")
+_PREFORMATTED = re.compile(r"(</?pre\b[^<>]*>)")
+_BLANKS = re.compile(r"(?:^|(?<=>))[ \t\r\n\f]+(?=<|$)")
+_NO_DESCRIPTION = "No description has been provided for this image"
 _GONE = {"script", "style", "template", "iframe", "object", "noscript", "title", "textarea"}
 
 
@@ -98,6 +103,28 @@ def _filter_attribute(tag: str, name: str, value: str) -> str | None:
         # nbgrader's template nests a frame of the same ids in itself.
         return value if value == "toc" else None
     return value
+
+
+def squeeze(markup: str) -> str:
+    """Return `markup` without the blanks between its tags, as nbconvert writes it."""
+    pieces, is_kept = [], False
+    for piece in _PREFORMATTED.split(markup):
+        if _PREFORMATTED.fullmatch(piece):
+            is_kept = not piece.startswith("</")
+        pieces.append(piece if is_kept else _BLANKS.sub(_blank, piece))
+    return "".join(pieces)
+
+
+def _blank(blanks: re.Match[str]) -> str:
+    return "\n" if "\n" in blanks[0] else " "
+
+
+def describe_pictures(markup: str) -> str:
+    """Return `markup` with a word for each picture that has none, as nbconvert says it.
+
+    To be sanitised afterwards: in markup that is not, this can put words in a wrong place.
+    """
+    return _UNDESCRIBED.sub(rf'<img\1 alt="{_NO_DESCRIPTION}">', markup)
 
 
 def formula(latex: str, *, block: bool) -> str:

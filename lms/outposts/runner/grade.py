@@ -1,16 +1,15 @@
 """Grading as a pure function: a source, a submission, a seed and limits give a result.
 
 The trusted side is here: nbgrader's own autograde preprocessors on an in-memory gradebook made
-from the source. Only SandboxExecute speaks to the student's code, which runs in a kernel of the
+from the source. Only NotebookExecute speaks to the student's code, which runs in a sandbox of the
 launcher's. A late penalty is no part of this; it belongs to the gradebook room.
 """
 
-import hashlib
 import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,11 @@ from nbformat import NotebookNode
 from lms.outposts.broker.launcher import KernelLauncher
 from lms.outposts.runner.errors import RunStoppedError, SubmissionError
 from lms.outposts.runner.files import SubmittedFiles, read_submission
-from lms.outposts.runner.gradebook import STUDENT, MemoryGradebook
+from lms.outposts.runner.gradebook import (
+    SubmissionGradebook,
+    SubmittedNotebook,
+    resources_for,
+)
 from lms.outposts.runner.merge import merge
 from lms.outposts.runner.notebooks import read_submitted
 from lms.outposts.runner.release import (
@@ -52,7 +55,7 @@ class _Run:
     """What every notebook of one submission shares."""
 
     release: BuiltRelease
-    gradebook: MemoryGradebook
+    gradebook: SubmissionGradebook
     limits: Limits
     launcher: KernelLauncher
     seed: int
@@ -73,12 +76,9 @@ def grade_submission(
     """
     release = prepared(source)
     files = read_submission(submission)
-    with MemoryGradebook(release.gradebook) as gradebook:
-        gradebook.add_submission(release.name)
-        run = _Run(
-            release=release, gradebook=gradebook, limits=limits, launcher=launcher, seed=seed
-        )
-        return tuple(_grade_notebook(run, files, facts) for facts in release.notebooks)
+    gradebook = SubmissionGradebook(release.gradebook)
+    run = _Run(release=release, gradebook=gradebook, limits=limits, launcher=launcher, seed=seed)
+    return tuple(_grade_notebook(run, files, facts) for facts in release.notebooks)
 
 
 class _Releases:
@@ -90,7 +90,7 @@ class _Releases:
 
     def get(self, source: AssignmentSource) -> BuiltRelease:
         """Return the release of `source`, built now or before."""
-        digest = _digest(source)
+        digest = source.digest()
         with self._lock:
             if digest in self._kept:
                 self._kept.move_to_end(digest)
@@ -109,14 +109,6 @@ _RELEASES = _Releases()
 def prepared(source: AssignmentSource) -> BuiltRelease:
     """Return the release of `source`, from memory if it was built before; raises ReleaseError."""
     return _RELEASES.get(source)
-
-
-def _digest(source: AssignmentSource) -> str:
-    digest = hashlib.sha256(source.name.encode())
-    for path, content in sorted(source.files.items()):
-        digest.update(f"\0{path}\0{len(content)}\0".encode())
-        digest.update(content)
-    return digest.hexdigest()
 
 
 def _grade_notebook(run: _Run, files: SubmittedFiles, facts: NotebookFacts) -> NotebookOutcome:
@@ -150,12 +142,9 @@ def _missing(run: _Run, files: SubmittedFiles, name: str) -> NotebookOutcome:
             notebook=name,
         )
         return _not_run(run, name, RunStatus.REJECTED, reason)
-    with run.gradebook.opened() as gradebook:
-        submitted = gradebook.find_submission_notebook(name, run.release.name, STUDENT)
-        for grade in submitted.grades:
-            grade.auto_score = 0
-            grade.needs_manual_grade = False
-        gradebook.db.commit()
+    for grade in run.gradebook.find_submission_notebook(name).grades.values():
+        grade.auto_score = 0
+        grade.needs_manual_grade = False
     reason = sentence("%(notebook)s.ipynb is not in the submission.", notebook=name)
     return _not_run(run, name, RunStatus.GRADED, reason)
 
@@ -172,19 +161,21 @@ def _run_notebook(
 ) -> NotebookOutcome:
     from lms.outposts.runner.autograde import autograde
 
-    resources = run.gradebook.resources(run.release.name, name)
-    status, reason = RunStatus.GRADED, next(iter(remarks), None)
+    resources = resources_for(run.release.name, name)
+    status, reason, detail = RunStatus.GRADED, next(iter(remarks), None), None
     try:
         settings = settings_of(run.release.instructor_files)
-        graded = autograde(notebook, resources, _kernel(run, notebook), run.limits, settings)
+        start = _started(run, notebook)
+        graded = autograde(notebook, resources, start, run.gradebook, settings)
     except RunStoppedError as error:
-        status, reason = error.status, error.sentence
+        status, reason, detail = error.status, error.sentence, error.detail
     else:
         if graded.stopped is not None:
-            status, reason = graded.stopped
+            ending = graded.stopped
+            status, reason, detail = ending.status, ending.sentence, ending.detail
         elif graded.refused:
             status, reason = RunStatus.NEEDS_MANUAL, graded.refused[0]
-    result = _result(run, name, status, reason)
+    result = replace(_result(run, name, status, reason), detail=detail)
     return NotebookOutcome(
         result=result,
         autograded=to_bytes(notebook),
@@ -192,12 +183,17 @@ def _run_notebook(
     )
 
 
-def _kernel(run: _Run, notebook: NotebookNode) -> Any:  # noqa: ANN401 (imported late: zmq is heavy)
+def _started(run: _Run, notebook: NotebookNode) -> Any:  # noqa: ANN401 (imported late: nbgrader is heavy)
     from lms.outposts.runner.fonts import FONTS, needs_fonts
-    from lms.outposts.runner.kernel import SandboxKernel
+    from lms.outposts.runner.running import Started
 
-    fonts = FONTS.files() if needs_fonts(notebook) else {}
-    return SandboxKernel(run.launcher, run.release.data_files, run.limits, run.seed, fonts)
+    return Started(
+        launcher=run.launcher,
+        files=run.release.data_files,
+        limits=run.limits,
+        seed=run.seed,
+        fonts=FONTS.files() if needs_fonts(notebook) else {},
+    )
 
 
 def _feedback(run: _Run, notebook: NotebookNode, result: NotebookResult) -> bytes:
@@ -205,29 +201,16 @@ def _feedback(run: _Run, notebook: NotebookNode, result: NotebookResult) -> byte
 
     name = result.notebook
     try:
-        return render_feedback(
-            notebook,
-            run.release.released[name],
-            run.gradebook.resources(run.release.name, name),
-            run.release.student_files,
-            result,
-        )
+        return render_feedback(notebook, run.release, run.gradebook, result)
     except Exception:  # noqa: BLE001 (what a kernel sent must not cost a student the score)
         _LOG.exception("feedback on %s could not be written", name)
         return page(result)
 
 
 def _result(run: _Run, name: str, status: RunStatus, reason: Sentence | None) -> NotebookResult:
-    """Read the result out of nbgrader's gradebook; it alone adds up."""
-    with run.gradebook.opened() as gradebook:
-        submitted = gradebook.find_submission_notebook(name, run.release.name, STUDENT)
-        grades = {grade.name: grade for grade in submitted.grades}
-        comments = {comment.name: comment.comment for comment in submitted.comments}
-        cells = tuple(
-            _cell(cell, grades[cell.metadata.nbgrader.grade_id], comments)
-            for cell in graded_cells(run.release.released[name])
-        )
-        score, max_score = float(submitted.score), float(submitted.max_score)
+    """Read the result out of the gradebook; it alone adds up."""
+    submitted = run.gradebook.find_submission_notebook(name)
+    cells = tuple(_cell(cell, submitted) for cell in graded_cells(run.release.released[name]))
     waiting = sum(cell.needs_manual for cell in cells)
     if status is RunStatus.GRADED and waiting:
         status = RunStatus.NEEDS_MANUAL
@@ -237,19 +220,20 @@ def _result(run: _Run, name: str, status: RunStatus, reason: Sentence | None) ->
         status=status,
         # Tests share the student's interpreter in this version: nothing is verified.
         integrity=Integrity.UNVERIFIED,
-        score=score,
-        max_score=max_score,
+        score=submitted.score,
+        max_score=submitted.max_score,
         reason=reason,
         cells=cells,
     )
 
 
-def _cell(cell: NotebookNode, grade: Any, comments: Mapping[str, str | None]) -> CellResult:  # noqa: ANN401 (nbgrader's Grade)
+def _cell(cell: NotebookNode, submitted: SubmittedNotebook) -> CellResult:
     grade_id = str(cell.metadata.nbgrader.grade_id)
+    grade, comment = submitted.grades[grade_id], submitted.comments.get(grade_id)
     return CellResult(
         grade_id=grade_id,
         auto_score=None if grade.auto_score is None else float(grade.auto_score),
         max_score=points_of(cell),
-        needs_manual=bool(grade.needs_manual_grade),
-        comment=comments.get(grade_id),
+        needs_manual=grade.needs_manual_grade,
+        comment=None if comment is None else comment.comment,
     )

@@ -11,7 +11,7 @@ from nbformat import NotebookNode
 
 from lms.outposts.runner.errors import ReleaseError
 from lms.outposts.runner.files import is_any_notebook, is_top_notebook, notebook_name
-from lms.outposts.runner.gradebook import MemoryGradebook
+from lms.outposts.runner.gradebook import ReleaseGradebook, resources_for
 from lms.outposts.runner.notebooks import KERNELSPEC, problem_of, read_source
 from lms.outposts.runner.quiet import QUIET
 from lms.outposts.runner.source import (
@@ -50,8 +50,10 @@ class BuiltRelease:
     student_files: dict[str, bytes]
     instructor_files: dict[str, bytes]
     notebooks: tuple[NotebookFacts, ...]
-    #: nbgrader's gradebook of the assignment, as MemoryGradebook takes it; not part of the release.
-    gradebook: bytes
+    #: What tells this release from others: a digest of name and files.
+    digest: str
+    #: nbgrader's record of the assignment; not part of the release.
+    gradebook: ReleaseGradebook
     #: The released notebooks as nodes, by name.
     released: Mapping[str, NotebookNode]
 
@@ -89,23 +91,23 @@ def build(source: AssignmentSource) -> BuiltRelease:
     settings = settings_of(source.files)
     released: dict[str, NotebookNode] = {}
     facts: list[NotebookFacts] = []
-    with MemoryGradebook() as gradebook:
-        gradebook.add_assignment(source.name)
-        for path in paths:
-            name = notebook_name(path)
-            node, schema = read_source(name, source.files[path])
-            kernel = kernel_name(node)
-            released[name] = _released(name, node, settings, gradebook.resources(source.name, name))
-            facts.append(_facts(name, released[name], schema, kernel))
-        content = gradebook.dump()
+    gradebook = ReleaseGradebook()
+    for path in paths:
+        name = notebook_name(path)
+        node, schema = read_source(name, source.files[path])
+        kernel = kernel_name(node)
+        resources = resources_for(source.name, name)
+        released[name] = _released(name, node, settings, gradebook, resources)
+        facts.append(_facts(name, released[name], schema, kernel))
     student = {f"{name}.ipynb": to_bytes(node) for name, node in released.items()}
     data = {path: content for path, content in source.files.items() if _is_data(path)}
     return BuiltRelease(
         name=source.name,
+        digest=source.digest(),
         student_files=dict(sorted((student | data).items())),
         instructor_files=dict(sorted(source.files.items())),
         notebooks=tuple(facts),
-        gradebook=content,
+        gradebook=gradebook,
         released=released,
     )
 
@@ -132,7 +134,11 @@ def _is_data(path: str) -> bool:
 
 
 def _released(
-    name: str, node: NotebookNode, settings: Settings, resources: dict[str, Any]
+    name: str,
+    node: NotebookNode,
+    settings: Settings,
+    gradebook: ReleaseGradebook,
+    resources: dict[str, Any],
 ) -> NotebookNode:
     if language(node).lower() not in {"python", "python3", "ipython"}:
         raise ReleaseError(
@@ -146,27 +152,35 @@ def _released(
     node.metadata["kernelspec"] = copy.deepcopy(KERNELSPEC)
     node = NotebookNode(node)
     try:
-        for preprocessor in _pipeline(node, settings):
+        for preprocessor in _pipeline(node, settings, gradebook):
             node, resources = preprocessor(node, resources)
     except Exception as error:  # nbgrader raises RuntimeError, ValueError, ValidationError and more
         raise ReleaseError(problem_of(name, error)) from error
     return node
 
 
-def _pipeline(node: NotebookNode, settings: Settings) -> list[Any]:
+def _pipeline(node: NotebookNode, settings: Settings, gradebook: ReleaseGradebook) -> list[Any]:
     """Return GenerateAssignment's own preprocessors, less those that have nothing to do."""
     from nbgrader.converters import GenerateAssignment
-    from nbgrader.preprocessors import IncludeHeaderFooter, InstantiateTests
+    from nbgrader.preprocessors import IncludeHeaderFooter, InstantiateTests, SaveCells
 
     if any(_AUTOTEST in cell.source for cell in node.cells if cell.cell_type == "code"):
         # InstantiateTests would run the instructor's code in this process's own kernel.
         raise ValueError("AUTOTEST lines have to be turned into tests before publishing")
     from traitlets.config import Config
 
+    from lms.outposts.runner.steps import RecordCells
+
     without = {IncludeHeaderFooter, InstantiateTests}
     config = Config({owner: dict(traits) for owner, traits in settings.items()})
     makers = GenerateAssignment.preprocessors.default()
-    return [make(config=config, log=QUIET) for make in makers if make not in without]
+    return [
+        RecordCells(gradebook, config=config, log=QUIET)
+        if make is SaveCells
+        else make(config=config, log=QUIET)
+        for make in makers
+        if make not in without
+    ]
 
 
 def _facts(name: str, node: NotebookNode, schema: int, kernel: str) -> NotebookFacts:

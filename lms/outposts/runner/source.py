@@ -6,6 +6,7 @@ instructor's files as nbgrader's own `nbgrader_config.json`.
 """
 
 import ast
+import hashlib
 import json
 import unicodedata
 from collections.abc import Mapping
@@ -34,6 +35,14 @@ class AssignmentSource:
 
     name: str
     files: Mapping[str, bytes]
+
+    def digest(self) -> str:
+        """Return a digest of the name and every file."""
+        digest = hashlib.sha256(self.name.encode())
+        for path, content in sorted(self.files.items()):
+            digest.update(f"\0{path}\0{len(content)}\0".encode())
+            digest.update(content)
+        return digest.hexdigest()
 
 
 def load_source(folder: Path) -> AssignmentSource:

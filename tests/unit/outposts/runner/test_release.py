@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from lms.outposts.runner.errors import ReleaseError
-from lms.outposts.runner.gradebook import MemoryGradebook
 from lms.outposts.runner.release import build, build_release
 from lms.outposts.runner.source import (
     CONFIG_FILE,
@@ -126,17 +125,3 @@ def test_a_header_outside_the_course_is_refused(tmp_path: Path) -> None:
 def test_a_source_that_cannot_be_released_is_said(files: dict[str, bytes], words: str) -> None:
     with pytest.raises(ReleaseError, match=words):
         build(AssignmentSource(name="ps1", files=files))
-
-
-def test_a_gradebook_can_be_copied_and_ends_with_its_block() -> None:
-    with MemoryGradebook() as first:
-        first.add_assignment("ps1")
-        content = first.dump()
-    with pytest.raises(ValueError, match="not open"):
-        first.dump()
-    with MemoryGradebook(content) as second, MemoryGradebook(content) as third:
-        second.add_submission("ps1")
-        with second.opened() as gradebook:
-            assert len(gradebook.assignment_submissions("ps1")) == 1
-        with third.opened() as gradebook:
-            assert gradebook.assignment_submissions("ps1") == []
