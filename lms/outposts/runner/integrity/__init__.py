@@ -1,0 +1,177 @@
+"""How far a score can be trusted: the split run, the canaries, and the verdict."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from nbformat import NotebookNode
+
+from lms.outposts.runner.errors import RunStoppedError
+from lms.outposts.runner.integrity import reasons
+from lms.outposts.runner.integrity.canaries import Suspect, find_passing
+from lms.outposts.runner.integrity.plan import (
+    CALL_STYLE,
+    IN_PROCESS,
+    Notebooks,
+    Plan,
+    grade_id_of,
+    is_test,
+    make_plan,
+)
+from lms.outposts.runner.integrity.split import Split, run_split
+from lms.outposts.runner.program import CellProgram, UnfitError
+from lms.outposts.runner.running import Started
+from lms.protocol.grading import Integrity
+from lms.protocol.sentences import Sentence
+
+__all__ = [
+    "CALL_STYLE",
+    "IN_PROCESS",
+    "CellIntegrity",
+    "IntegrityReport",
+    "Notebooks",
+    "verify",
+]
+
+_CANARY_SECONDS = 10
+_WORST = (Integrity.TAMPERED, Integrity.UNVERIFIED, Integrity.VERIFIED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellIntegrity:
+    """The verdict on one test cell's score; the reason is for instructors."""
+
+    integrity: Integrity
+    reason: Sentence | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntegrityReport:
+    """The verdict on a notebook: its weakest cell's, and every test cell's by grade_id."""
+
+    integrity: Integrity
+    reason: Sentence | None = None
+    cells: Mapping[str, CellIntegrity] = field(default_factory=dict)
+
+
+def verify(
+    notebooks: Notebooks,
+    scores: Mapping[str, float | None],
+    start: Started,
+    in_process: CellProgram | None = None,
+) -> IntegrityReport:
+    """Judge the scores that the notebook got when it was run in one process.
+
+    `in_process` is that process, if it still runs. A score of zero is taken as it is: nobody
+    forges a zero. Raises KernelStartError, and nothing for whatever the student's code does.
+    """
+    tests = {grade_id_of(cell): cell for cell in notebooks.executed.cells if is_test(cell)}
+    gained = {name: score for name in tests if (score := scores.get(name) or 0.0) > 0}
+    cells = {name: CellIntegrity(integrity=Integrity.VERIFIED) for name in tests}
+    if gained:
+        plan = make_plan(notebooks)
+        cells |= _judged(_split(plan, notebooks, tests, start), gained)
+        doubted = [name for name in gained if cells[name].integrity is Integrity.UNVERIFIED]
+        if doubted:
+            cells |= _canaries(plan, notebooks, cells, doubted, start, in_process)
+    return _report(cells)
+
+
+def _split(
+    plan: Plan, notebooks: Notebooks, tests: Mapping[str, NotebookNode], start: Started
+) -> Split | Sentence:
+    failed = frozenset(
+        grade_id_of(cell)
+        for cell in notebooks.executed.cells
+        if any(output.get("output_type") == "error" for output in cell.get("outputs", ()))
+    )
+    try:
+        return run_split(plan, tests, failed, start)
+    except UnfitError as error:
+        return reasons.cannot_run(str(error))
+
+
+def _judged(split: Split | Sentence, gained: Mapping[str, float]) -> dict[str, CellIntegrity]:
+    if isinstance(split, Sentence):
+        whole = CellIntegrity(integrity=Integrity.UNVERIFIED, reason=split)
+        return dict.fromkeys(gained, whole)
+    if split.evidence is not None:
+        whole = CellIntegrity(integrity=Integrity.TAMPERED, reason=split.evidence)
+        return dict.fromkeys(gained, whole)
+    cells = {}
+    for name, score in gained.items():
+        judged = split.judged[name]
+        reason = judged.doubt
+        if reason is None and judged.score != score:
+            reason = reasons.scores_differ(name, score, judged.score or 0.0)
+        integrity = Integrity.VERIFIED if reason is None else Integrity.UNVERIFIED
+        cells[name] = CellIntegrity(integrity=integrity, reason=reason)
+    return cells
+
+
+def _canaries(
+    plan: Plan,
+    notebooks: Notebooks,
+    cells: Mapping[str, CellIntegrity],
+    doubted: list[str],
+    start: Started,
+    in_process: CellProgram | None,
+) -> dict[str, CellIntegrity]:
+    origins: dict[str, str] = {}
+    answered: set[str] = set()
+    suspects = []
+    for step in plan.steps:
+        origins |= step.facts.origins
+        answered |= step.answered
+        if step.grade_id in doubted:
+            suspects.append(
+                Suspect(grade_id=step.grade_id, source=step.source, answered=frozenset(answered))
+            )
+    seconds = min(_CANARY_SECONDS, start.limits.cell_seconds)
+    if in_process is not None and in_process.is_alive():
+        found = find_passing(in_process, suspects, origins, seconds)
+    else:
+        found = _found_again(notebooks, suspects, origins, start, seconds)
+    tampered = {name: found[key] for key in found for name in ([key] if key else doubted)}
+    return {
+        name: CellIntegrity(integrity=Integrity.TAMPERED, reason=reasons.canary_passed(name, what))
+        for name, what in tampered.items()
+        if name in cells
+    }
+
+
+def _found_again(
+    notebooks: Notebooks,
+    suspects: list[Suspect],
+    origins: Mapping[str, str],
+    start: Started,
+    seconds: int,
+) -> dict[str, str]:
+    """Run the notebook once more as it was scored, and the canaries after it."""
+    program = CellProgram(start.launcher, start.files, start.limits, start.seed, start.fonts)
+    try:
+        with program:
+            for source in _executed_sources(notebooks.executed):
+                program.execute(source, start.limits.cell_seconds)
+            return find_passing(program, suspects, origins, seconds)
+    except (RunStoppedError, UnfitError):
+        return {}
+
+
+def _executed_sources(executed: NotebookNode) -> Iterator[str]:
+    for cell in executed.cells:
+        if cell.cell_type == "code" and cell.source.strip():
+            yield cell.source
+
+
+def _report(cells: Mapping[str, CellIntegrity]) -> IntegrityReport:
+    for integrity in _WORST:
+        found = [cell for cell in cells.values() if cell.integrity is integrity]
+        if found:
+            # A disagreement is said before what merely could not be looked at.
+            found.sort(key=lambda cell: not _is_disagreement(cell.reason))
+            return IntegrityReport(integrity=integrity, reason=found[0].reason, cells=cells)
+    return IntegrityReport(integrity=Integrity.VERIFIED, cells=cells)
+
+
+def _is_disagreement(reason: Sentence | None) -> bool:
+    return reason is not None and reason.template == reasons.SCORES_DIFFER

@@ -1,0 +1,221 @@
+"""The split run: tests in a sandbox of their own, the student's code in another.
+
+The student's side runs its cells and answers questions; the tests' side runs the release's cells
+and the tests, in notebook order, and its outputs alone make the scores here.
+"""
+
+import copy
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+from nbformat import NotebookNode
+
+from lms.outposts.broker.launcher import Verdict
+from lms.outposts.runner.errors import KernelStartError
+from lms.outposts.runner.integrity import reasons
+from lms.outposts.runner.integrity.plan import IN_PROCESS, Owner, Plan, Role, Step
+from lms.outposts.runner.integrity.talks import StudentSide, Talk, TestsEndedError
+from lms.outposts.runner.program import CellProgram
+from lms.outposts.runner.running import Started
+from lms.protocol.sentences import Sentence, sentence
+
+#: A split run's lines carry data, not only what people read.
+LINE_BYTES = 1 << 30
+_SPARE_SECONDS = 5.0
+_SETTLE_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """What the split run found of one test cell."""
+
+    #: The score of the tests' side; None when it has none.
+    score: float | None = None
+    #: Why the score proves nothing; None when it does.
+    doubt: Sentence | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Split:
+    """What came of a split run."""
+
+    judged: dict[str, Judged] = field(default_factory=dict)
+    #: What only somebody who forges does.
+    evidence: Sentence | None = None
+
+
+def run_split(
+    plan: Plan, cells: Mapping[str, NotebookNode], failed: frozenset[str], start: Started
+) -> Split:
+    """Run the plan; `cells` are the graded cells, `failed` the cells that failed in one process.
+
+    Raises KernelStartError when our side is at fault, UnfitError when cells alone do not do.
+    """
+    with ExitStack() as stack:
+        student = StudentSide(stack.enter_context(_program(start)))
+        tests = stack.enter_context(_program(start))
+        run = _Run(talk=Talk(tests, student), cells=cells, failed=failed, start=start, plan=plan)
+        split = Split()
+        try:
+            for step in plan.steps:
+                run.take(step)
+            student.look()
+        except TestsEndedError:
+            if tests.usage().verdict is Verdict.ABANDONED:
+                raise KernelStartError(
+                    sentence("The sandbox was taken away while the notebook ran."),
+                ) from None
+        for step in plan.tests:
+            ended = Judged(doubt=reasons.tests_ended(step.grade_id))
+            split.judged[step.grade_id] = run.judged.get(step.grade_id, ended)
+        if student.evidence:
+            is_line = student.evidence[0] == "line"
+            split.evidence = reasons.broken_line() if is_line else reasons.unasked()
+        return split
+
+
+def _program(start: Started) -> CellProgram:
+    return CellProgram(
+        start.launcher,
+        start.files,
+        start.limits,
+        start.seed,
+        start.fonts,
+        line_bytes=LINE_BYTES,
+    )
+
+
+@dataclass(slots=True, kw_only=True)
+class _Run:
+    """A split run under way."""
+
+    talk: Talk
+    plan: Plan
+    cells: Mapping[str, NotebookNode]
+    failed: frozenset[str]
+    start: Started
+    judged: dict[str, Judged] = field(default_factory=dict)
+    _owners: dict[str, Owner] = field(default_factory=dict)
+    _given: set[str] = field(default_factory=set)
+    _done: int = 0
+    _number: int = 0
+
+    def take(self, step: Step) -> None:
+        """Bring the student's side up to the step, and run the step on the tests' side."""
+        while self._done < step.before:
+            self.talk.student.run(self.plan.student[self._done], self.start.limits.cell_seconds)
+            self._done += 1
+        self._owners |= dict.fromkeys(step.answered, Owner.STUDENT)
+        if step.role is Role.TEST:
+            self._test(step)
+        else:
+            self._give(step)
+
+    def _give(self, step: Step) -> None:
+        """Run a cell that tests may need; what it binds is doubtful if it cannot be run here."""
+        is_doubtful = bool(step.facts.unsafe or self._doubtful(step))
+        if not step.facts.unsafe:
+            outputs, remarks = self._execute(step)
+            has_failed = any(output.output_type == "error" for output in outputs)
+            is_doubtful |= bool(remarks) or (has_failed and step.grade_id not in self.failed)
+        self._own(step, doubtful=is_doubtful)
+
+    def _own(self, step: Step, *, doubtful: bool) -> None:
+        owner = Owner.DOUBTFUL if doubtful else Owner.TESTS
+        self._owners |= dict.fromkeys(step.facts.bound, owner)
+        if not doubtful:
+            self._given |= set(step.facts.classes)
+
+    def _test(self, step: Step) -> None:
+        refusal = _refusal(step)
+        if refusal is not None:
+            self.judged[step.grade_id] = Judged(doubt=refusal)
+            self._own(step, doubtful=True)
+            return
+        outputs, remarks = self._execute(step)
+        self._own(step, doubtful=False)
+        doubt = self._doubt(step, remarks)
+        score = _score(self.cells[step.grade_id], outputs)
+        self.judged[step.grade_id] = Judged(score=score, doubt=doubt)
+
+    def _doubt(self, step: Step, remarks: list[Any]) -> Sentence | None:
+        if remarks:
+            code, about = (str(part) for part in remarks[0])
+            return reasons.remarked(step.grade_id, code, about)
+        doubtful = self._doubtful(step)
+        if doubtful:
+            return reasons.doubtful(step.grade_id, doubtful[0])
+        if self.talk.student.ended and self._names(step):
+            return reasons.student_ended(step.grade_id)
+        return None
+
+    def _doubtful(self, step: Step) -> list[str]:
+        return sorted(name for name in step.facts.used if self._owners.get(name) is Owner.DOUBTFUL)
+
+    def _names(self, step: Step) -> list[str]:
+        theirs = {Owner.STUDENT, Owner.DOUBTFUL}
+        return sorted(name for name in step.facts.used if self._owners.get(name) in theirs)
+
+    def _execute(self, step: Step) -> tuple[list[NotebookNode], list[Any]]:
+        seconds = 2 * self.start.limits.cell_seconds + _SPARE_SECONDS
+        bind = {
+            "do": "bind",
+            "names": self._names(step),
+            "allowed": dict(self.plan.classes),
+            "given": sorted(self._given),
+            "shows": step.role is Role.TEST,
+        }
+        self.talk.request(bind, "bound", seconds)
+        self._number += 1
+        messages: list[dict[str, Any]] = []
+        execute = {"do": "execute", "id": self._number, "source": step.source}
+        done = self.talk.request(execute, "done", seconds, messages)["done"]
+        settled = self.talk.request({"do": "settle"}, "settled", _SETTLE_SECONDS)
+        return list(_outputs(messages, done)), list(settled.get("remarks", ()))
+
+
+def _refusal(step: Step) -> Sentence | None:
+    """Say why a test is not to be run apart from the student's code."""
+    cell, facts = step.grade_id, step.facts
+    if IN_PROCESS in step.tags:
+        return reasons.marked(cell)
+    if not facts.is_python:
+        return reasons.not_python(cell)
+    if facts.unsafe:
+        return reasons.unsafe(cell, facts.unsafe)
+    if facts.inside:
+        return reasons.looks_inside(cell, facts.inside)
+    return None
+
+
+def _outputs(messages: list[dict[str, Any]], done: dict[str, Any]) -> Iterator[NotebookNode]:
+    """Return as outputs what decides a score."""
+    failed = False
+    for message in messages:
+        kind, content = message["msg_type"], message["content"]
+        if kind == "stream":
+            yield NotebookNode(output_type=kind, name=content["name"], text="")
+        elif kind == "error":
+            failed = True
+            yield NotebookNode(output_type=kind)
+        elif kind == "execute_result":
+            # A text that came apart from its message is too long for a number.
+            text = str(content["data"].get("text/plain", "")) if not message["parts"] else "long"
+            yield NotebookNode(output_type=kind, data=NotebookNode({"text/plain": text}))
+    if done.get("status") != "ok" and not failed:
+        yield NotebookNode(output_type="error")
+
+
+def _score(cell: NotebookNode, outputs: list[NotebookNode]) -> float | None:
+    """Return what nbgrader gives a test cell with these outputs, or None where it has no score."""
+    from nbgrader import utils
+
+    judged = copy.copy(cell)
+    judged.outputs = outputs
+    try:
+        score, _ = utils.determine_grade(judged)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        return None
+    return None if score is None else float(score)
