@@ -209,5 +209,10 @@ def get_unit(session: Session, course_id: int, key: str) -> Unit:
 
 def read_release(blobs: BlobStore, release: Release, side: Side) -> dict[str, bytes]:
     """Return the files of a release by path: what students get, or the instructor's source."""
-    manifest = json.loads(blobs.get(release.digest))
-    return {path: blobs.get(digest) for path, digest in manifest[side].items()}
+    return read_manifest(blobs, release.digest, side)
+
+
+def read_manifest(blobs: BlobStore, digest: str, side: Side) -> dict[str, bytes]:
+    """Return the files of the release with this digest; raises NotFoundError."""
+    manifest = json.loads(blobs.get(digest))
+    return {path: blobs.get(one) for path, one in manifest[side].items()}

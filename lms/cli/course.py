@@ -1,4 +1,4 @@
-"""`lms course`: check a course folder; import and publish stand in lms.cli.publish."""
+"""`lms course`: check a course folder; its other commands stand in files of their own."""
 
 import json
 import sys
@@ -6,7 +6,9 @@ from pathlib import Path
 
 import click
 
+from lms.cli.held import held, practice
 from lms.cli.publish import import_courses, publish
+from lms.cli.regrade import regrade
 from lms.foundation.errors import UnavailableError
 from lms.foundation.settings import load_settings
 from lms.outposts.broker.launcher import DirectLauncher, SandboxUnavailableError
@@ -29,6 +31,9 @@ def course() -> None:
 
 course.add_command(import_courses)
 course.add_command(publish)
+course.add_command(held)
+course.add_command(practice)
+course.add_command(regrade)
 
 
 @course.command()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from lms.cli.verify import asked, verify, verify_options
 from lms.foundation.errors import InvalidError, UnavailableError
 from lms.foundation.settings import load_settings
 from lms.outposts.broker.launcher import DirectLauncher, SandboxUnavailableError
@@ -23,8 +24,8 @@ Graded = tuple[FoundSubmission, tuple[NotebookOutcome, ...]]
 
 
 @click.command()
-@click.argument("source", type=click.Path(path_type=Path))
-@click.argument("submission", type=click.Path(path_type=Path))
+@click.argument("source", type=click.Path(path_type=Path), required=False)
+@click.argument("submission", type=click.Path(path_type=Path), required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print results as JSON.")
 @click.option(
     "--feedback",
@@ -32,15 +33,31 @@ Graded = tuple[FoundSubmission, tuple[NotebookOutcome, ...]]
     help="Write feedback to DIR/STUDENT/ASSIGNMENT/NOTEBOOK.html.",
 )
 @click.option("--seed", default=0, show_default=True, help="Seed of the run's hashes.")
+@verify_options
 def grade(
-    source: Path, submission: Path, *, as_json: bool, feedback: Path | None, seed: int
+    source: Path | None,
+    submission: Path | None,
+    *,
+    as_json: bool,
+    feedback: Path | None,
+    seed: int,
 ) -> None:
     """Grade SUBMISSION against SOURCE, an instructor's folder such as source/ps1.
 
     SUBMISSION is one submission's folder, nbgrader's submitted/ or the course's root. Nothing is
     read from or written to a database. The exit status is 0 when every submission was processed,
     whatever its score.
+
+    With --verify RECEIPT instead, checks the receipt's signature, compares source and submission
+    with the digests it names, grades again and compares cell by cell. The exit status is 0 only
+    when all of it holds.
     """
+    wanted = asked()
+    if wanted.receipt is not None:
+        verify(wanted, wanted.receipt, as_json=as_json)
+        return
+    if source is None or submission is None:
+        raise click.UsageError("SOURCE and SUBMISSION are needed, or --verify RECEIPT.")
     try:
         assignment = load_source(source)
         prepared(assignment)
@@ -114,12 +131,13 @@ def _print_table(results: list[Graded]) -> None:
             outcome.result.notebook,
             f"{outcome.result.score:g} / {outcome.result.max_score:g}",
             outcome.result.status.value.replace("_", " "),
+            outcome.result.integrity.value,
             str(outcome.result.reason or ""),
         )
         for submission, outcomes in results
         for outcome in outcomes
     ]
-    heads = ("student", "notebook", "score", "status", "")
+    heads = ("student", "notebook", "score", "status", "integrity", "")
     widths = [max(len(row[i]) for row in [heads, *rows]) for i in range(len(heads) - 1)]
     for row in [heads, *rows]:
         padded = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]

@@ -10,6 +10,7 @@ from lms.foundation.errors import LmsError
 #: Command name -> "module:attribute"; a module is imported only when its command is asked for,
 #: so that `lms --help` stays fast.
 COMMANDS: dict[str, str] = {
+    "audit": "lms.cli.audit:audit",
     "backup": "lms.cli.backup:backup",
     "bench": "lms.cli.bench:bench",
     "broker": "lms.cli.broker:broker",

@@ -6,7 +6,7 @@ here, above both.
 
 from flask import Flask
 
-from lms.api import health
+from lms.api import health, receipts
 from lms.api.exchange import init_exchange
 from lms.api.oauth import init_oauth
 from lms.bootstrap import System, build
@@ -18,6 +18,7 @@ def make_application(system: System) -> Flask:
     """Return pages and API for `system`."""
     app = create_app(system)
     app.register_blueprint(health.bp)
+    app.register_blueprint(receipts.bp)
     init_oauth(app, system.settings)
     init_exchange(app, system.settings)
     return app

@@ -85,6 +85,7 @@ class SigningKeys:
         known = [entry | {"retired_at": entry.get("retired_at") or now.isoformat()}
                  for entry in self.published()["keys"]]  # fmt: skip
         entry = public | {"created_at": now.isoformat()}
+        self.private_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         # Public first: whatever is signed can be checked at once.
         document = {"keys": [entry, *known]}
         _write(self.public_dir / _PUBLIC, json.dumps(document, indent=1) + "\n", 0o644)
