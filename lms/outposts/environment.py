@@ -1,7 +1,7 @@
-"""The one place in the outposts that reads the process environment."""
+"""The one place in the outposts that reads and replaces the process environment."""
 
 import os
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 
 
 def process_environment() -> dict[str, str]:
@@ -12,3 +12,9 @@ def process_environment() -> dict[str, str]:
 def own_environment() -> MutableMapping[str, str]:
     """Return this process's environment itself, for a sandbox's program that completes it."""
     return os.environ
+
+
+def replace_environment(values: Mapping[str, str]) -> None:
+    """Make `values` the whole environment of this process and of what it starts."""
+    os.environ.clear()
+    os.environ.update(values)

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 
@@ -56,5 +57,7 @@ class PlainProcess(KernelProcess):
 class PlainLauncher:
     """Starts kernels as children of this process, with no limit on what they may do."""
 
-    def launch(self, request: KernelRequest) -> KernelProcess:
+    def launch(self, request: KernelRequest, channel: socket.socket | None = None) -> KernelProcess:
+        if channel is not None:
+            channel.close()
         return PlainProcess(request)

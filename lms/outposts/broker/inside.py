@@ -15,11 +15,11 @@ import struct
 from typing import NoReturn
 
 from lms.outposts.broker import rootfs, seccomp, syscalls, usage
+from lms.outposts.broker.descriptors import close_all_but
 from lms.outposts.broker.spec import Spec
 
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP_RUNNING = 0x41
-_LAST_CAPABILITY = 63
 _OPEN_FILES = 4096
 #: What a program that could not be started ends with, as in a shell.
 EXEC_FAILED = 127
@@ -28,7 +28,15 @@ EXEC_FAILED = 127
 class Pipes:
     """Descriptors that cross the fork from the keeper to the first process."""
 
-    def __init__(self, *, go: int, problem: int, status: int, output: int | None) -> None:
+    def __init__(
+        self,
+        *,
+        go: int,
+        problem: int,
+        status: int,
+        output: int | None,
+        channel: int | None = None,
+    ) -> None:
         #: One byte arrives when the first process may go on; end of file means the keeper died.
         self.go = go
         #: Words about a failed start; closed by a successful exec.
@@ -37,6 +45,8 @@ class Pipes:
         self.status = status
         #: The program's stdout and stderr; None leaves the keeper's own.
         self.output = output
+        #: What a zygote's fork talks to its caller over.
+        self.channel = channel
 
 
 def raise_loopback() -> None:
@@ -50,6 +60,8 @@ def run_first(spec: Spec, pipes: Pipes) -> NoReturn:
     """Be the first process: start the program, reap whatever ends, report and end with it."""
     try:
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
+        # Without a handler the first process of a namespace is deaf to what is in it.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         if not os.read(pipes.go, 1):
             os._exit(EXEC_FAILED)
         if spec["isolated"]:
@@ -67,7 +79,7 @@ def run_first(spec: Spec, pipes: Pipes) -> NoReturn:
     except OSError as error:
         _complain(pipes.problem, error)
     os.chdir("/")
-    _close_all_but(pipes.status)
+    close_all_but([pipes.status])
     status = _reap_until(program)
     with contextlib.suppress(OSError):
         os.write(pipes.status, str(status).encode())
@@ -87,7 +99,7 @@ def _reap_until(program: int) -> int:
 def _run_program(spec: Spec, pipes: Pipes) -> NoReturn:
     try:
         os.setsid()
-        for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
         _connect_streams(pipes)
         os.umask(spec["umask"])
@@ -100,6 +112,12 @@ def _run_program(spec: Spec, pipes: Pipes) -> NoReturn:
         if spec["isolated"]:
             more = seccomp.HIDDEN_MEMORY if spec["watched_memory"] else ()
             syscalls.set_seccomp(seccomp.build_program(syscalls.machine(), more))
+        if spec["program"]:
+            from lms.outposts.broker import programs  # a keeper of its own does without
+
+            # Who was root is a stranger to its own /proc until an exec, or this.
+            syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
+            programs.run(spec, pipes.channel, pipes.problem)
         os.execvpe(spec["argv"][0], spec["argv"], spec["env"])  # noqa: S606 - no shell wanted
     except (OSError, ValueError) as error:
         _complain(pipes.problem, error)
@@ -130,22 +148,18 @@ def _set_limits(spec: Spec) -> None:
 
 
 def _drop_rights(spec: Spec) -> None:
-    if spec["user_namespace"] or os.geteuid() != 0 or not spec["isolated"]:
-        return  # the one user of a user namespace loses every capability at exec
-    for capability in range(_LAST_CAPABILITY):
-        with contextlib.suppress(OSError):
-            syscalls.prctl(syscalls.PR_CAPBSET_DROP, capability)
-    os.setgroups(spec["groups"])
-    os.setresgid(spec["gid"], spec["gid"], spec["gid"])
-    os.setresuid(spec["uid"], spec["uid"], spec["uid"])
+    if not spec["isolated"] or not (spec["user_namespace"] or os.geteuid() == 0):
+        return
+    syscalls.forbid_capabilities()
+    if not spec["user_namespace"]:
+        os.setgroups(spec["groups"])
+        os.setresgid(spec["gid"], spec["gid"], spec["gid"])
+        os.setresuid(spec["uid"], spec["uid"], spec["uid"])
+    # An exec would take them too, but a zygote's fork has none.
+    syscalls.drop_capabilities()
 
 
 def _complain(problem: int, error: Exception) -> NoReturn:
     with contextlib.suppress(OSError):
         os.write(problem, str(error).encode()[:4000])
     os._exit(EXEC_FAILED)
-
-
-def _close_all_but(kept: int) -> None:
-    os.closerange(0, kept)
-    os.closerange(kept + 1, 65536)

@@ -64,8 +64,9 @@ def _lease_folder() -> int:
 class Keeper:
     """Builds one sandbox step by step, so that a failure can undo what was made."""
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: Spec, channel: int | None = None) -> None:
         self._spec = spec
+        self._channel = channel
         self._lease: Lease | None = None
         self._group: cgroups.Group | None = None
         self._connection: int | None = None
@@ -120,10 +121,14 @@ class Keeper:
         if first == 0:
             os.close(go_write)
             pipes = inside.Pipes(
-                go=go_read, problem=problem_write, status=status_write, output=output_write
+                go=go_read,
+                problem=problem_write,
+                status=status_write,
+                output=output_write,
+                channel=self._channel,
             )
             inside.run_first(self._spec, pipes)
-        for descriptor in (go_read, problem_write, status_write, output_write):
+        for descriptor in (go_read, problem_write, status_write, output_write, self._channel):
             if descriptor is not None:
                 os.close(descriptor)
         if self._group is not None:
@@ -194,8 +199,13 @@ def main(control_number: int | None) -> int:
     if control_number is not None:
         os.set_inheritable(control_number, False)  # noqa: FBT003 - has no keyword
         control = socket.socket(fileno=control_number)
+    return keep(spec, control)
+
+
+def keep(spec: Spec, control: socket.socket | None, *, channel: int | None = None) -> int:
+    """Keep the sandbox of `spec`; in a zygote's fork its program may have a `channel`."""
     try:
-        handles = Keeper(spec).start()
+        handles = Keeper(spec, channel).start()
     except (OSError, ValueError, RefusedError) as error:
         _say(control, {"failed": str(error)})
         if control is None:

@@ -14,12 +14,15 @@ from typing import Any, Protocol
 
 from lms.outposts.broker import layout
 from lms.outposts.broker.address import socket_address
+from lms.outposts.broker.programs import FALLBACK
 from lms.outposts.broker.spec import Spec, blank_spec
+from lms.outposts.broker.zygotes import ZygoteError, shared_zygote
 from lms.protocol.broker import KernelRequest, SandboxReport, Verdict
 
 __all__ = [
     "BrokerLauncher",
     "DirectLauncher",
+    "KeeperLostError",
     "KernelLauncher",
     "KernelProcess",
     "KernelRequest",
@@ -42,6 +45,10 @@ class SandboxUnavailableError(Exception):
     """No sandbox could be started; the text says why and what would help."""
 
 
+class KeeperLostError(SandboxUnavailableError):
+    """Whoever should have started the sandbox went away without a word."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
     """What a kernel used and why it ended; `verdict` is None while it runs."""
@@ -58,8 +65,14 @@ class Usage:
 class KernelLauncher(Protocol):
     """Starts a kernel in a sandbox."""
 
-    def launch(self, request: KernelRequest) -> "KernelProcess":
-        """Start the kernel of `request`; raises SandboxUnavailableError."""
+    def launch(
+        self, request: KernelRequest, channel: socket.socket | None = None
+    ) -> "KernelProcess":
+        """Start the kernel of `request`; raises SandboxUnavailableError.
+
+        With a `program` it is a fork of a zygote, which talks over `channel`: one end of a pair
+        of local stream sockets, closed here. The caller keeps the other end.
+        """
         ...
 
 
@@ -120,6 +133,8 @@ class KernelProcess:
         self._close()
         if message is None:
             raise SandboxUnavailableError("the sandbox did not answer")
+        if "lost" in message:
+            raise KeeperLostError(str(message["lost"]))
         raise SandboxUnavailableError(str(message.get("failed") or message.get("error")))
 
     def _receive(self, timeout: float) -> dict[str, Any] | None:
@@ -131,7 +146,7 @@ class KernelProcess:
             data = self._control.recv(MESSAGE_BYTES)
         except OSError:
             data = b""
-        message = json.loads(data) if data else {"error": "the sandbox's keeper went away"}
+        message = json.loads(data) if data else {"lost": "the sandbox's keeper went away"}
         return dict(message)
 
     def _read(self, timeout: float) -> None:
@@ -162,22 +177,26 @@ class KernelProcess:
 
 
 class DirectLauncher:
-    """Starts sandboxes from this process: as root with own uids, else in user namespaces."""
+    """Starts sandboxes from this process: as root with own uids, else in user namespaces.
+
+    Programs are forks of one zygote, which all launchers of this process share.
+    """
 
     def __init__(self, *, unsafe: bool = False) -> None:
         #: Start kernels without a sandbox where the machine has none; the operator's choice.
         self._unsafe = unsafe
 
-    def launch(self, request: KernelRequest) -> KernelProcess:
+    def launch(self, request: KernelRequest, channel: socket.socket | None = None) -> KernelProcess:
         """Start the kernel of `request`; raises SandboxUnavailableError."""
-        spec = kernel_spec(request, caller_uid=os.geteuid(), caller_pid=0)
-        try:
-            return _launch(spec)
-        except SandboxUnavailableError:
-            if not self._unsafe:
-                raise
-        spec["isolated"] = False
-        return _launch(spec)
+        with channel or contextlib.nullcontext():
+            spec = kernel_spec(request, caller_uid=os.geteuid(), caller_pid=0)
+            try:
+                return _launch(spec, channel)
+            except SandboxUnavailableError:
+                if not self._unsafe:
+                    raise
+            spec["isolated"] = False
+            return _launch(spec, channel)
 
 
 class BrokerLauncher:
@@ -186,24 +205,71 @@ class BrokerLauncher:
     def __init__(self, socket_path: str | os.PathLike[str]) -> None:
         self._path = os.fspath(socket_path)
 
-    def launch(self, request: KernelRequest) -> KernelProcess:
+    def launch(self, request: KernelRequest, channel: socket.socket | None = None) -> KernelProcess:
         """Start the kernel of `request`; raises SandboxUnavailableError."""
+        with channel or contextlib.nullcontext():
+            try:
+                return self._launch(request, channel)
+            except KeeperLostError:
+                if not request.program:
+                    raise
+            # The zygote died with our launch in its hands; the broker starts another.
+            return self._launch(request, channel)
+
+    def _launch(self, request: KernelRequest, channel: socket.socket | None) -> KernelProcess:
         control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             with socket_address(self._path) as address:
                 control.connect(address)
-            control.send(json.dumps({"launch": request.to_json()}).encode())
+            question = json.dumps({"launch": request.to_json()}).encode()
+            given = [] if channel is None else [channel.fileno()]
+            socket.send_fds(control, [question], given)
         except OSError as error:
             control.close()
             raise SandboxUnavailableError(f"the broker does not answer: {error}") from error
         return KernelProcess(control, None)
 
 
-def _launch(spec: Spec) -> KernelProcess:
+def _launch(spec: Spec, channel: socket.socket | None) -> KernelProcess:
+    if not spec["program"]:
+        return _execute(spec)
+    try:
+        try:
+            return _fork(spec, channel)
+        except KeeperLostError:
+            return _fork(spec, channel)  # the zygote died with our launch in its hands
+    except ZygoteError as error:
+        fallback = without_zygote(spec)
+        if fallback is None:
+            raise SandboxUnavailableError(str(error)) from error
+        return _execute(fallback)
+
+
+def _fork(spec: Spec, channel: socket.socket | None) -> KernelProcess:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        try:
+            number = None if channel is None else channel.fileno()
+            shared_zygote.fork(spec, theirs.fileno(), number)
+        except ZygoteError:
+            ours.close()
+            raise
+    return KernelProcess(ours, None)
+
+
+def _execute(spec: Spec) -> KernelProcess:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         keeper = start_keeper(spec, control=theirs)
     return KernelProcess(ours, keeper)
+
+
+def without_zygote(spec: Spec) -> Spec | None:
+    """Return what executes the program of `spec` afresh, or None when only a fork can run it."""
+    words = FALLBACK.get(spec["program"])
+    if words is None:
+        return None
+    return spec | {"program": "", "argv": [*words, *spec["argv"]]}
 
 
 def kernel_spec(request: KernelRequest, *, caller_uid: int, caller_pid: int) -> Spec:
@@ -222,6 +288,8 @@ def kernel_spec(request: KernelRequest, *, caller_uid: int, caller_pid: int) -> 
     }
     return blank_spec() | {
         "argv": list(request.argv),
+        "program": request.program,
+        "seed": request.seed,
         "env": env,
         "cwd": KERNEL_FOLDER,
         "umask": 0,

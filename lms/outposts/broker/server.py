@@ -20,7 +20,14 @@ from pathlib import Path
 
 from lms.outposts.broker import cgroups
 from lms.outposts.broker.address import socket_address
-from lms.outposts.broker.launcher import MESSAGE_BYTES, kernel_spec, start_keeper
+from lms.outposts.broker.descriptors import receive
+from lms.outposts.broker.launcher import (
+    MESSAGE_BYTES,
+    kernel_spec,
+    start_keeper,
+    without_zygote,
+)
+from lms.outposts.broker.launches import Launch, Launches
 from lms.outposts.broker.probe import probe
 from lms.outposts.broker.servers import ServerPlaces, ServerRefusedError, Servers
 from lms.protocol.broker import (
@@ -36,6 +43,8 @@ _CREDENTIALS = struct.Struct("3i")
 _ASK_SECONDS = 5.0
 _MAX_WAITING = 256
 _MAX_STRANGERS = 16
+#: Descriptors that come with a request: a program's channel.
+_MAX_GIVEN = 1
 _TICK_SECONDS = 1.0
 
 
@@ -53,6 +62,8 @@ class BrokerConfig:
     unsafe: bool = False
     #: May ask what sandboxes have here.
     other_uids: tuple[int, ...] = ()
+    #: Start the zygote with the broker, not with the first launch that needs it.
+    zygote_at_start: bool = True
 
 
 class RefusedError(Exception):
@@ -78,10 +89,13 @@ class Broker:
         self._callers: dict[socket.socket, _Caller] = {}
         self._report: SandboxReport | None = None
         self._wake = os.pipe()
+        self._launches = Launches(self._selector, self._execute)
 
     def run(self) -> None:
         """Listen until SIGTERM or `stop`; servers and kernels that run go on."""
         cgroups.sweep(cgroups.detect())
+        if self._config.zygote_at_start:
+            self._launches.start()
         self._report = probe()
         with self._listen() as listener:
             self._selector.register(listener, selectors.EVENT_READ)
@@ -89,6 +103,7 @@ class Broker:
             _log.info("listening on %s", self._config.socket_path)
             while self._serve_once(listener):
                 self._tidy()
+        self._launches.close()
         self._config.socket_path.unlink(missing_ok=True)
 
     def stop(self) -> None:
@@ -101,6 +116,8 @@ class Broker:
                 return False
             if key.fileobj is listener:
                 self._accept(listener)
+            elif self._launches.is_zygote(key.fileobj):
+                self._launches.read()
             elif isinstance(key.fileobj, socket.socket):
                 self._read(key.fileobj)
         return True
@@ -135,14 +152,23 @@ class Broker:
     def _read(self, caller: socket.socket) -> None:
         who = self._forget(caller)
         try:
-            data = caller.recv(MESSAGE_BYTES)
+            data, given = receive(caller, MESSAGE_BYTES, _MAX_GIVEN)
         except OSError:
-            data = b""
+            data, given = b"", []
+        # Nobody but the program's fork needs it for longer than this request.
+        with contextlib.ExitStack() as stack:
+            for descriptor in given:
+                stack.callback(os.close, descriptor)
+            self._answer(data, given[0] if given else None, caller, who)
+
+    def _answer(
+        self, data: bytes, channel: int | None, caller: socket.socket, who: _Caller
+    ) -> None:
         if not data:
             caller.close()
             return
         try:
-            answer = self._handle(json.loads(data), caller, who)
+            answer = self._handle(json.loads(data), channel, caller, who)
         except (RefusedError, ServerRefusedError, ValueError, RecursionError) as error:
             _log.warning("refused uid %d: %s", who.uid, error)
             answer = {"error": str(error)}
@@ -155,7 +181,7 @@ class Broker:
             _answer(caller, answer)
 
     def _handle(
-        self, request: object, caller: socket.socket, who: _Caller
+        self, request: object, channel: int | None, caller: socket.socket, who: _Caller
     ) -> dict[str, object] | None:
         if not self._may(who.uid, "probe"):
             raise RefusedError(f"uid {who.uid} may not use the broker")
@@ -167,7 +193,7 @@ class Broker:
         if verb == "probe":
             return {"report": (self._report or probe()).to_json()}
         if verb == "launch":
-            self._launch(KernelRequest.from_json(value), caller, who)
+            self._launch(KernelRequest.from_json(value), channel, caller, who)
             return None
         if verb == "start_server":
             self._hand_over(caller)
@@ -175,12 +201,26 @@ class Broker:
             return None
         return self._ask_server(str(verb), value)
 
-    def _launch(self, request: KernelRequest, caller: socket.socket, who: _Caller) -> None:
+    def _launch(
+        self, request: KernelRequest, channel: int | None, caller: socket.socket, who: _Caller
+    ) -> None:
         spec = kernel_spec(request, caller_uid=who.uid, caller_pid=_view_of(who))
         if self._config.unsafe and self._report is not None and not self._report.ok:
             spec["isolated"] = False
         self._hand_over(caller)
-        self._keepers.append(start_keeper(spec, control=caller))
+        if spec["program"]:
+            self._launches.add(Launch(spec, caller, channel))
+        else:
+            self._keepers.append(start_keeper(spec, control=caller))
+
+    def _execute(self, launch: Launch) -> None:
+        """Start a launch for which there is no zygote, where a fresh interpreter can run it."""
+        spec = without_zygote(launch.spec)
+        if spec is None:
+            launch.refuse("the zygote cannot start; the broker's log says why")
+            return
+        self._keepers.append(start_keeper(spec, control=launch.control))
+        launch.close()
 
     def _ask_server(self, verb: str, value: object) -> dict[str, object]:
         if not isinstance(value, dict):
@@ -213,6 +253,7 @@ class Broker:
         return self._callers.pop(caller)
 
     def _tidy(self) -> None:
+        self._launches.tick()
         now = time.monotonic()
         for caller in [caller for caller, who in self._callers.items() if now > who.until]:
             self._forget(caller)

@@ -16,6 +16,10 @@ class Spec(TypedDict):
     """One sandbox; the keeper trusts every field."""
 
     argv: list[str]
+    #: What a zygote's fork runs instead of executing `argv` (empty: execute it).
+    program: str
+    #: What such a fork seeds its random generators with.
+    seed: int
     env: dict[str, str]
     #: Where the program starts; made inside when it lies on the sandbox's own disk.
     cwd: str
@@ -69,6 +73,8 @@ def blank_spec() -> Spec:
     """Return a sandbox with no program, no limits and no way out, for launchers to fill in."""
     return Spec(
         argv=[],
+        program="",
+        seed=0,
         env={},
         cwd="/",
         umask=0o077,

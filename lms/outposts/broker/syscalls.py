@@ -26,12 +26,18 @@ MS_REC = 16384
 MS_PRIVATE = 1 << 18
 
 PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
+PR_SET_NAME = 15
 PR_SET_SECCOMP = 22
 PR_CAPBSET_DROP = 24
+PR_SET_SECUREBITS = 28
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
+PR_CAP_AMBIENT = 47
+PR_CAP_AMBIENT_CLEAR_ALL = 4
 SECCOMP_MODE_FILTER = 2
 
+_LAST_CAPABILITY = 63
 _AT_FDCWD = -100
 _AT_SYMLINK_NOFOLLOW = 0x100
 _AT_EMPTY_PATH = 0x1000
@@ -49,6 +55,11 @@ _OPEN_TREE = 428
 _MOVE_MOUNT = 429
 _MOUNT_SETATTR = 442
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
+
+#: Version 3 of capset's header, and the bits, each locked, that take root's name its powers:
+#: no capabilities by exec, none kept over a change of user, none raised to ambient.
+_CAPABILITY_VERSION = 0x2008_0522
+_SECURE_BITS = 0xEF
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -154,6 +165,30 @@ def prctl(option: int, argument: int = 0) -> None:
     zero = ctypes.c_ulong(0)
     result = _libc.prctl(option, ctypes.c_ulong(argument), zero, zero, zero)
     _check(result, f"prctl {option}")
+
+
+def drop_capabilities() -> None:
+    """Give up every capability now, for good, as an exec by an ordinary user would."""
+    header = struct.pack("Ii", _CAPABILITY_VERSION, 0)
+    _check(_libc.capset(header, bytes(24)), "capset")
+    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
+
+
+def forbid_capabilities() -> None:
+    """Make sure no later exec can bring a capability back; needs CAP_SETPCAP."""
+    for capability in range(_LAST_CAPABILITY + 1):
+        try:
+            prctl(PR_CAPBSET_DROP, capability)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # the kernel knows no more than these
+                raise
+            break
+    prctl(PR_SET_SECUREBITS, _SECURE_BITS)
+
+
+def name_process(name: str) -> None:
+    """Show this process as `name`, at most 15 characters, in lists of processes."""
+    _check(_libc.prctl(PR_SET_NAME, ctypes.c_char_p(name.encode()), 0, 0, 0), "prctl name")
 
 
 def set_seccomp(program: bytes) -> None:

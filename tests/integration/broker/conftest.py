@@ -81,7 +81,8 @@ TEST_PROGRAM = (sys.executable, "-c")
 class BrokerProcess:
     """A real broker in a process of its own, which tests may kill and start again."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, zygote_at_start: bool = False) -> None:
+        self._arguments = ["zygote"] if zygote_at_start else []
         self.data = folder / "data"
         self.socket = self.data / "run" / "broker.sock"
         self.log = folder / "broker.log"
@@ -99,11 +100,14 @@ class BrokerProcess:
             "serve(BrokerConfig(socket_path=data / 'run' / 'broker.sock', places=ServerPlaces("
             "homes_dir=data / 'homes', state_dir=data / 'run' / 'servers', "
             "logs_dir=data / 'logs', learner_first=200000, learner_end=290000, "
-            "programs=((sys.executable, '-c'),)), worker_uid=190003, hub_uid=190002))"
+            "programs=((sys.executable, '-c'),)), worker_uid=190003, hub_uid=190002, "
+            "zygote_at_start=len(sys.argv) > 2))"
         )
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", source, str(self.data)], stdout=log, stderr=log
+                [sys.executable, "-c", source, str(self.data), *self._arguments],
+                stdout=log,
+                stderr=log,
             )
         end = time.monotonic() + 30
         while not _answers(self.socket):

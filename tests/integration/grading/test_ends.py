@@ -1,5 +1,6 @@
 """How a run ends when it is not the student's code that ends it."""
 
+import socket
 from dataclasses import replace
 
 import pytest
@@ -17,8 +18,8 @@ pytestmark = pytest.mark.kernel
 class BrokenLauncher(PlainLauncher):
     """Starts something that is no kernel."""
 
-    def launch(self, request: KernelRequest) -> KernelProcess:
-        return super().launch(replace(request, argv=("/bin/false",)))
+    def launch(self, request: KernelRequest, channel: socket.socket | None = None) -> KernelProcess:
+        return super().launch(replace(request, argv=("/bin/false",)), channel)
 
 
 class AbandonedProcess(PlainProcess):
@@ -31,7 +32,9 @@ class AbandonedProcess(PlainProcess):
 class AbandoningLauncher(PlainLauncher):
     """Loses every kernel that ends."""
 
-    def launch(self, request: KernelRequest) -> KernelProcess:
+    def launch(self, request: KernelRequest, channel: socket.socket | None = None) -> KernelProcess:
+        if channel is not None:
+            channel.close()
         return AbandonedProcess(request)
 
 

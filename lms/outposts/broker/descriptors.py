@@ -1,0 +1,35 @@
+"""Receives and closes descriptors so that none stays open or reaches a child by accident."""
+
+import array
+import os
+import socket
+from collections.abc import Iterable
+
+_LAST_DESCRIPTOR = 1 << 20
+
+
+def receive(line: socket.socket, size: int, most: int) -> tuple[bytes, list[int]]:
+    """Receive a message of up to `size` bytes with up to `most` descriptors, closed by an exec.
+
+    socket.recv_fds would leave them open. Whoever calls owns them; more than `most` are closed.
+    """
+    numbers = array.array("i")
+    data, ancillary, _, _ = line.recvmsg(
+        size, socket.CMSG_LEN(most * numbers.itemsize), socket.MSG_CMSG_CLOEXEC
+    )
+    for level, kind, content in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            numbers.frombytes(content[: len(content) - len(content) % numbers.itemsize])
+    for number in numbers[most:]:
+        os.close(number)
+    return data, list(numbers[:most])
+
+
+def close_all_but(kept: Iterable[int]) -> None:
+    """Close every descriptor of this process that is not in `kept`."""
+    first = 0
+    for descriptor in sorted(set(kept)):
+        if first < descriptor:  # an empty range means all of them to os.closerange
+            os.closerange(first, descriptor)
+        first = descriptor + 1
+    os.closerange(first, _LAST_DESCRIPTOR)
