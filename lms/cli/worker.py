@@ -2,35 +2,47 @@
 
 import functools
 import logging
+import os
 import signal
+import socket
 import types
-from collections.abc import Callable
 
 import click
 
 from lms.bootstrap import build
-from lms.foundation.settings import Settings, load_settings
-from lms.outposts.broker.client import BrokerClient
-from lms.outposts.broker.launcher import BrokerLauncher, DirectLauncher, KernelLauncher, probe
-from lms.protocol.broker import SandboxReport
-from lms.worker.grading import grade_claim
+from lms.foundation.settings import load_settings
+from lms.outposts.executors.job import ask_sandbox
+from lms.worker.executors import executor_starter, place_of
+from lms.worker.grading import Grader
 from lms.worker.health import SandboxHealth
 from lms.worker.loop import Worker
 
 
 @click.command()
-def worker() -> None:
+@click.option(
+    "--resource",
+    type=click.Choice(["cpu", "gpu"]),
+    default="cpu",
+    show_default=True,
+    help="Which assignments: the ordinary ones, or those that need a GPU.",
+)
+@click.option(
+    "--name",
+    default="",
+    help="What it is called; no two workers may share a name. [default: this machine's]",
+)
+def worker(resource: str, name: str) -> None:
     """Grade submissions from the queue until told to stop."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     settings = load_settings()
-    launcher, ask = _sandboxes(settings)
-    health = SandboxHealth(ask)
+    system, place = build(settings), place_of(settings)
     one = Worker(
-        system=build(settings),
-        grade=functools.partial(
-            grade_claim, launcher=launcher, is_sandboxed=lambda: health().sandbox_ok
-        ),
-        probe=health,
+        system=system,
+        grade=Grader(system=system, place=place),
+        start_executor=executor_starter(settings),
+        probe=SandboxHealth(functools.partial(ask_sandbox, place)),
+        resource=resource,
+        name=name or socket.gethostname() + ("" if resource == "cpu" else f"-{resource}"),
     )
 
     def end(_number: int, _frame: types.FrameType | None) -> None:
@@ -39,11 +51,6 @@ def worker() -> None:
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
     one.run()
-
-
-def _sandboxes(settings: Settings) -> tuple[KernelLauncher, Callable[[], SandboxReport]]:
-    """Ask the broker where there is one; alone, start sandboxes from here."""
-    path = settings.run_dir / "broker.sock"
-    if path.exists():
-        return BrokerLauncher(path), BrokerClient(path).probe
-    return DirectLauncher(unsafe=settings.unsafe_grading), probe
+    logging.shutdown()
+    # A thread may still wait for a kernel that nobody wants any more; it ends with this process.
+    os._exit(0)

@@ -8,6 +8,9 @@ from pathlib import Path
 from lms.foundation.errors import InvalidError
 from lms.protocol.sentences import sentence
 
+#: What grading may be computed on; the first is the default.
+EXECUTORS = ("processes", "threads", "dask", "slurm")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Uids:
@@ -49,6 +52,12 @@ class Settings:
     web_processes: int = 2
     #: Grading runs at once (LMS_GRADING_RUNS).
     grading_runs: int = 2
+    #: What computes them: "processes", "threads", "dask" or "slurm" (LMS_GRADING_EXECUTOR).
+    grading_executor: str = "processes"
+    #: Address of the Dask scheduler, for the executor "dask" (LMS_DASK_SCHEDULER).
+    dask_scheduler: str = ""
+    #: What each Slurm job asks for, for the executor "slurm" (LMS_SLURM_FILE).
+    slurm_file: Path | None = None
     #: Grade without a sandbox where there is none; marks every result (LMS_UNSAFE_GRADING).
     unsafe_grading: bool = False
     #: Hours until an unused sign-in ends (LMS_SESSION_HOURS).
@@ -72,6 +81,9 @@ class Settings:
             database_url=env.get("LMS_DATABASE_URL") or "",
             web_processes=_number(env, "LMS_WEB_PROCESSES", 2, low=1, high=256),
             grading_runs=_number(env, "LMS_GRADING_RUNS", 2, low=1, high=256),
+            grading_executor=_one_of(env, "LMS_GRADING_EXECUTOR", EXECUTORS),
+            dask_scheduler=env.get("LMS_DASK_SCHEDULER") or "",
+            slurm_file=Path(env["LMS_SLURM_FILE"]) if env.get("LMS_SLURM_FILE") else None,
             unsafe_grading=env.get("LMS_UNSAFE_GRADING") == "1",
             session_hours=_number(env, "LMS_SESSION_HOURS", 12, low=1, high=24 * 30),
             max_upload_bytes=_number(env, "LMS_MAX_UPLOAD_BYTES", 64 << 20, low=1024, high=1 << 40),
@@ -91,6 +103,11 @@ class Settings:
     def keys_dir(self) -> Path:
         """Where each part's secrets lie, one folder a part."""
         return self.data_dir / "keys"
+
+    @property
+    def cluster_keys_dir(self) -> Path:
+        """Where the certificates of the grading cluster lie."""
+        return self.keys_dir / "grading" / "cluster"
 
     @property
     def run_dir(self) -> Path:
@@ -133,6 +150,20 @@ def _number(env: Mapping[str, str], name: str, default: int, *, low: int, high: 
             )
         )
     return int(text)
+
+
+def _one_of(env: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> str:
+    text = env.get(name, "").strip() or allowed[0]
+    if text not in allowed:
+        raise InvalidError(
+            sentence(
+                "%(name)s is %(value)s; it must be one of %(allowed)s.",
+                name=name,
+                value=text[:40],
+                allowed=", ".join(allowed),
+            )
+        )
+    return text
 
 
 def _port(env: Mapping[str, str], name: str, default: int) -> int:

@@ -1,7 +1,13 @@
 """One job: grade the submission of a claim and store what was found."""
 
+import logging
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy.exc import DBAPIError
 
 from lms.bootstrap import System
 from lms.foundation import clock
@@ -11,31 +17,51 @@ from lms.grading.cache import Recipe, Turn, begin
 from lms.grading.jobs import Job, read_job
 from lms.grading.queue import Claim
 from lms.grading.service import Finding, finish
-from lms.outposts.broker.launcher import KernelLauncher
-from lms.outposts.runner.grade import NotebookOutcome, grade_submission
+from lms.outposts.executors.job import Graded, GradingJob, Place
 
+if TYPE_CHECKING:
+    from lms.outposts.runner.grade import NotebookOutcome
+
+LOG = logging.getLogger("lms.worker")
 #: How long to wait between two looks at a result that another run is finding, in seconds.
 _LOOK_SECONDS = 0.2
+#: How often a result is stored anew when the database's connection breaks, and how long between.
+_STORE_TRIES, _STORE_SECONDS = 4, 0.25
+
+#: Has a job run on some executor.
+Submit = Callable[[GradingJob], "Future[Graded]"]
 
 
-def grade_claim(
-    system: System, claim: Claim, launcher: KernelLauncher, is_sandboxed: Callable[[], bool]
-) -> None:
-    """Grade and record; raises what is our fault, never for what a student handed in.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grader:
+    """Grades claims: reads the job here, has it run elsewhere, records here."""
 
-    Where there is no sandbox and the operator allowed that, the result is marked.
-    """
-    with system.sessions() as session:
-        job = read_job(session, system.blobs, claim.run_id)
-    findings = find_known(system, claim, job.recipe)
-    if findings is not None:
-        record(system, claim, job, findings, unsafe=False)
-        return
-    outcomes = grade_submission(
-        job.source, job.files, limits=job.limits, launcher=launcher, seed=job.seed
-    )
-    kept = [_keep(system.blobs, outcome) for outcome in outcomes]
-    record(system, claim, job, kept, unsafe=not is_sandboxed())
+    system: System
+    place: Place
+
+    def __call__(self, claim: Claim, submit: Submit) -> None:
+        """Grade and record; raises what is our fault, never for what a student handed in.
+
+        Where there is no sandbox and the operator allowed that, the result is marked.
+        """
+        system = self.system
+        with system.sessions() as session:
+            job = read_job(session, system.blobs, claim.run_id)
+        findings = find_known(system, claim, job.recipe)
+        if findings is not None:
+            record(system, claim, job, findings, unsafe=False)
+            return
+        graded = submit(
+            GradingJob(
+                source=job.source,
+                submission=job.files,
+                limits=job.limits,
+                seed=job.seed,
+                place=self.place,
+            )
+        ).result()
+        kept = [_keep(system.blobs, outcome) for outcome in graded.outcomes]
+        record(system, claim, job, kept, unsafe=not graded.sandboxed)
 
 
 def find_known(system: System, claim: Claim, recipe: Recipe) -> Sequence[Finding] | None:
@@ -56,12 +82,25 @@ def find_known(system: System, claim: Claim, recipe: Recipe) -> Sequence[Finding
 def record(
     system: System, claim: Claim, job: Job, findings: Sequence[Finding], *, unsafe: bool
 ) -> None:
-    """Store what was found, unless the claim has been superseded."""
-    with transaction(system.sessions) as session:
-        finish(session, claim, findings, now=clock.now(), unsafe=unsafe, recipe=job.recipe)
+    """Store what was found, unless the claim has been superseded.
+
+    A connection that breaks is no reason to grade again: storing is tried again. Had the first try
+    come through after all, the fence refuses the second.
+    """
+    for attempt in range(1, _STORE_TRIES + 1):
+        try:
+            with transaction(system.sessions) as session:
+                finish(session, claim, findings, now=clock.now(), unsafe=unsafe, recipe=job.recipe)
+        except DBAPIError:
+            if attempt == _STORE_TRIES:
+                raise
+            LOG.warning("run %d could not be stored; trying again", claim.run_id)
+            time.sleep(_STORE_SECONDS * attempt)
+        else:
+            return
 
 
-def _keep(blobs: BlobStore, outcome: NotebookOutcome) -> Finding:
+def _keep(blobs: BlobStore, outcome: "NotebookOutcome") -> Finding:
     return Finding(
         result=outcome.result,
         autograded=None if outcome.autograded is None else blobs.put(outcome.autograded),

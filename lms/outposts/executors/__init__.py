@@ -1,0 +1,1 @@
+"""Where grading is computed: threads, processes of this machine, or a cluster; no database."""
