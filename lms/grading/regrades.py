@@ -103,15 +103,7 @@ def plan_regrade(
     Raises ConflictError while another plan for the assignment waits for a decision.
     """
     _require(session, release.assignment_id, actor)
-    waiting = waiting_plan(session, release.assignment_id)
-    if waiting is not None:
-        raise ConflictError(
-            sentence(
-                "Regrade %(plan)s of this assignment waits for a decision: "
-                "apply or discard it first.",
-                plan=waiting.id,
-            )
-        )
+    _refuse_second(session, release.assignment_id)
     touched = [
         one
         for one in Comparison(session=session, blobs=blobs, release=release).touched()
@@ -152,18 +144,13 @@ def waiting_plan(session: Session, assignment_id: int) -> RegradePlan | None:
 
 
 def _refuse_second(session: Session, assignment_id: int) -> None:
-    waiting = session.scalar(
-        select(RegradePlan.id).where(
-            RegradePlan.assignment_id == assignment_id,
-            RegradePlan.state == PlanState.GRADING,
-        )
-    )
+    waiting = waiting_plan(session, assignment_id)
     if waiting is not None:
         raise ConflictError(
             sentence(
                 "Regrade %(plan)s of this assignment waits for a decision: "
                 "apply or discard it first.",
-                plan=waiting,
+                plan=waiting.id,
             )
         )
 
