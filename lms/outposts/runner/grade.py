@@ -1,17 +1,17 @@
 """Grading as a pure function: a source, a submission, a seed and limits give a result.
 
-The trusted side is here: nbgrader's own autograde preprocessors on an in-memory gradebook made
-from the source. Only NotebookExecute speaks to the student's code, which runs in a sandbox of the
-launcher's. A late penalty is no part of this; it belongs to the gradebook room.
+The trusted side is here. For each notebook: read what was handed in, merge its answers into the
+release, run that as nbgrader would, in a sandbox; verify the scores where the answers cannot reach
+the tests; write the feedback. A late penalty is no part of this; it belongs to the gradebook room.
 """
 
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from nbformat import NotebookNode
 
@@ -24,7 +24,7 @@ from lms.outposts.runner.gradebook import (
     resources_for,
 )
 from lms.outposts.runner.merge import merge
-from lms.outposts.runner.notebooks import read_submitted
+from lms.outposts.runner.notebooks import SubmittedCell, read_submitted
 from lms.outposts.runner.release import (
     BuiltRelease,
     NotebookFacts,
@@ -36,6 +36,9 @@ from lms.outposts.runner.release import (
 from lms.outposts.runner.source import AssignmentSource, settings_of
 from lms.protocol.grading import CellResult, Integrity, Limits, NotebookResult, RunStatus
 from lms.protocol.sentences import Sentence, sentence
+
+if TYPE_CHECKING:
+    from lms.outposts.runner.running import Started
 
 _KEPT_RELEASES = 16
 _LOG = logging.getLogger("lms.runner")
@@ -59,6 +62,7 @@ class _Run:
     limits: Limits
     launcher: KernelLauncher
     seed: int
+    verify: bool
 
 
 def grade_submission(
@@ -68,16 +72,25 @@ def grade_submission(
     limits: Limits,
     launcher: KernelLauncher,
     seed: int = 0,
+    verify: bool = True,
 ) -> tuple[NotebookOutcome, ...]:
     """Grade every notebook of `source` in `submission`; one bad notebook never stops another.
 
+    Without `verify` there is a score, and nothing is said about how far to trust it.
     Raises ReleaseError when the source itself is broken, KernelStartError when no kernel comes up,
     and whatever the launcher raises where it has no sandbox.
     """
     release = prepared(source)
     files = read_submission(submission)
     gradebook = SubmissionGradebook(release.gradebook)
-    run = _Run(release=release, gradebook=gradebook, limits=limits, launcher=launcher, seed=seed)
+    run = _Run(
+        release=release,
+        gradebook=gradebook,
+        limits=limits,
+        launcher=launcher,
+        seed=seed,
+        verify=verify,
+    )
     return tuple(_grade_notebook(run, files, facts) for facts in release.notebooks)
 
 
@@ -118,11 +131,20 @@ def _grade_notebook(run: _Run, files: SubmittedFiles, facts: NotebookFacts) -> N
     if name not in files.notebooks:
         return _missing(run, files, name)
     try:
-        merged = merge(run.release.released[name], read_submitted(files.notebooks[name]))
+        submitted = read_submitted(files.notebooks[name])
+        merged = merge(run.release.released[name], submitted)
     except SubmissionError as error:
         return _not_run(run, name, RunStatus.REJECTED, error.sentence)
+    notebook, start = merged.notebook, _started(run, merged.notebook)
     remarks = (*merged.remarks, *_unused_modules(run.release, files))
-    return _run_notebook(run, name, merged.notebook, remarks)
+    result = _run_notebook(run, name, notebook, start, remarks)
+    if run.verify:
+        result = _verified(run, submitted, notebook, start, result)
+    return NotebookOutcome(
+        result=result,
+        autograded=to_bytes(notebook),
+        feedback_html=_feedback(run, notebook, result),
+    )
 
 
 def _unused_modules(release: BuiltRelease, files: SubmittedFiles) -> list[Sentence]:
@@ -157,15 +179,14 @@ def _not_run(run: _Run, name: str, status: RunStatus, reason: Sentence) -> Noteb
 
 
 def _run_notebook(
-    run: _Run, name: str, notebook: NotebookNode, remarks: tuple[Sentence, ...]
-) -> NotebookOutcome:
+    run: _Run, name: str, notebook: NotebookNode, start: "Started", remarks: tuple[Sentence, ...]
+) -> NotebookResult:
     from lms.outposts.runner.autograde import autograde
 
     resources = resources_for(run.release.name, name)
     status, reason, detail = RunStatus.GRADED, next(iter(remarks), None), None
     try:
         settings = settings_of(run.release.instructor_files)
-        start = _started(run, notebook)
         graded = autograde(notebook, resources, start, run.gradebook, settings)
     except RunStoppedError as error:
         status, reason, detail = error.status, error.sentence, error.detail
@@ -175,15 +196,10 @@ def _run_notebook(
             status, reason, detail = ending.status, ending.sentence, ending.detail
         elif graded.refused:
             status, reason = RunStatus.NEEDS_MANUAL, graded.refused[0]
-    result = replace(_result(run, name, status, reason), detail=detail)
-    return NotebookOutcome(
-        result=result,
-        autograded=to_bytes(notebook),
-        feedback_html=_feedback(run, notebook, result),
-    )
+    return replace(_result(run, name, status, reason), detail=detail)
 
 
-def _started(run: _Run, notebook: NotebookNode) -> Any:  # noqa: ANN401 (imported late: nbgrader is heavy)
+def _started(run: _Run, notebook: NotebookNode) -> "Started":
     from lms.outposts.runner.fonts import FONTS, needs_fonts
     from lms.outposts.runner.running import Started
 
@@ -193,6 +209,39 @@ def _started(run: _Run, notebook: NotebookNode) -> Any:  # noqa: ANN401 (importe
         limits=run.limits,
         seed=run.seed,
         fonts=FONTS.files() if needs_fonts(notebook) else {},
+    )
+
+
+def _verified(
+    run: _Run,
+    submitted: Sequence[SubmittedCell],
+    executed: NotebookNode,
+    start: "Started",
+    result: NotebookResult,
+) -> NotebookResult:
+    """Say of each test's score, and of the notebook, how far it can be trusted."""
+    from lms.outposts.runner.integrity import Notebooks, verify
+
+    released = run.release.released[result.notebook]
+    notebooks = Notebooks(
+        source=run.release.sources[result.notebook],
+        released=released,
+        # Made again: in the one that ran there are hidden tests by now.
+        merged=merge(released, submitted).notebook,
+        executed=executed,
+    )
+    report = verify(notebooks, {cell.grade_id: cell.auto_score for cell in result.cells}, start)
+    verdicts = [report.cells.get(cell.grade_id) for cell in result.cells]
+    return replace(
+        result,
+        integrity=report.integrity,
+        integrity_reason=report.reason,
+        cells=tuple(
+            replace(cell, integrity=verdict.integrity, integrity_reason=verdict.reason)
+            if verdict
+            else cell
+            for cell, verdict in zip(result.cells, verdicts, strict=True)
+        ),
     )
 
 
@@ -218,8 +267,8 @@ def _result(run: _Run, name: str, status: RunStatus, reason: Sentence | None) ->
     return NotebookResult(
         notebook=name,
         status=status,
-        # Tests share the student's interpreter in this version: nothing is verified.
-        integrity=Integrity.UNVERIFIED,
+        # Nobody forges a zero; whatever else was scored has yet to be verified.
+        integrity=Integrity.UNVERIFIED if submitted.score else Integrity.VERIFIED,
         score=submitted.score,
         max_score=submitted.max_score,
         reason=reason,

@@ -54,8 +54,9 @@ class BuiltRelease:
     digest: str
     #: nbgrader's record of the assignment; not part of the release.
     gradebook: ReleaseGradebook
-    #: The released notebooks as nodes, by name.
+    #: The released notebooks as nodes, by name, and the instructor's with their solutions.
     released: Mapping[str, NotebookNode]
+    sources: Mapping[str, NotebookNode]
 
     @property
     def points(self) -> float:
@@ -90,11 +91,13 @@ def build(source: AssignmentSource) -> BuiltRelease:
         )
     settings = settings_of(source.files)
     released: dict[str, NotebookNode] = {}
+    sources: dict[str, NotebookNode] = {}
     facts: list[NotebookFacts] = []
     gradebook = ReleaseGradebook()
     for path in paths:
         name = notebook_name(path)
         node, schema = read_source(name, source.files[path])
+        sources[name] = copy.deepcopy(node)
         kernel = kernel_name(node)
         resources = resources_for(source.name, name)
         released[name] = _released(name, node, settings, gradebook, resources)
@@ -109,6 +112,7 @@ def build(source: AssignmentSource) -> BuiltRelease:
         notebooks=tuple(facts),
         gradebook=gradebook,
         released=released,
+        sources=sources,
     )
 
 

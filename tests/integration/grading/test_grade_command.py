@@ -42,7 +42,8 @@ def test_a_tree_is_graded_as_json(course: Path, tree: str) -> None:
         "student": "ann",
         "notebook": "n",
         "status": "graded",
-        "integrity": "unverified",
+        "integrity": "verified",
+        "integrity_reason": None,
         "score": 2.0,
         "max_score": 2.0,
         "reason": None,
@@ -53,6 +54,8 @@ def test_a_tree_is_graded_as_json(course: Path, tree: str) -> None:
                 "max_score": 2.0,
                 "needs_manual": False,
                 "comment": None,
+                "integrity": "verified",
+                "integrity_reason": None,
             }
         ],
     }
