@@ -1,6 +1,6 @@
 """How several notebooks' results add up to one run's, and whether it is held: values alone."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 
 from lms.protocol.grading import CellResult, Integrity, NotebookResult, RunStatus
@@ -55,22 +55,27 @@ def total(results: Sequence[NotebookResult]) -> tuple[float, float]:
     return sum(result.score for result in results), sum(result.max_score for result in results)
 
 
-def hold_reason(results: Sequence[NotebookResult], *, practice: bool) -> Sentence | None:
+def hold_reason(
+    results: Sequence[NotebookResult],
+    *,
+    practice: bool,
+    disagreements: frozenset[str] = frozenset(),
+) -> Sentence | None:
     """Return why a run is held for a person, or None when its score can be shown and counted.
 
-    Tampering is always held. What nobody could verify is held unless the offering is for practice,
-    or no test gave a point: then there is nothing that could have been forged.
+    Tampering is always held, and so is a disagreement between two ways of scoring: a reason whose
+    template is one of `disagreements`. What else nobody could verify is held unless the offering is
+    for practice, or no test gave a point: then there is nothing that could have been forged.
     """
     tampered = [one for one in results if one.integrity is Integrity.TAMPERED]
     if tampered:
         return tampered[0].integrity_reason or sentence(
             "The score does not follow from the answers: the notebook may have changed it."
         )
-    doubtful = [
-        one
-        for one in results
-        if one.integrity is Integrity.UNVERIFIED and any(map(_is_doubtful, one.cells))
-    ]
+    for reason in _reasons(results):
+        if reason.template in disagreements:
+            return reason
+    doubtful = [one for one in results if any(map(_is_doubtful, one.cells))]
     if practice or not doubtful:
         return None
     return doubtful[0].integrity_reason or sentence(
@@ -78,6 +83,13 @@ def hold_reason(results: Sequence[NotebookResult], *, practice: bool) -> Sentenc
     )
 
 
+def _reasons(results: Sequence[NotebookResult]) -> Iterator[Sentence]:
+    for result in results:
+        for reason in (result.integrity_reason, *(cell.integrity_reason for cell in result.cells)):
+            if reason is not None:
+                yield reason
+
+
 def _is_doubtful(cell: CellResult) -> bool:
-    judged = cell.integrity in {Integrity.UNVERIFIED, Integrity.TAMPERED}
-    return judged and bool(cell.auto_score)
+    # A cell that nobody judged is as doubtful as one that could not be verified.
+    return bool(cell.auto_score) and cell.integrity is not Integrity.VERIFIED

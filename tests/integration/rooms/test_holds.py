@@ -1,5 +1,6 @@
 """Scores that wait for a person: what is held, what it hides, and what a person can decide."""
 
+from dataclasses import replace
 from datetime import datetime
 
 import pytest
@@ -26,6 +27,7 @@ from lms.grading.models import AuditEntry, Run
 from lms.grading.service import find_feedback, finish, latest_run
 from lms.identity.models import Person
 from lms.identity.scopes import Actor, Role
+from lms.outposts.runner.integrity.reasons import scores_differ
 from lms.protocol.grading import Integrity, RunStatus
 from tests.factories import actor_of, make_offering, make_person, make_submission, make_task
 from tests.factories.grading import claimed, finding
@@ -89,6 +91,26 @@ def test_what_nobody_could_verify_is_held_and_tampering_always(
     assert run.held == held
     assert (run.hold_reason is not None) == held
     assert school.standing().score == (None if held else score)
+
+
+def test_where_two_ways_of_scoring_disagree_practice_does_not_help(school: School) -> None:
+    set_practice(school.session, school.offering, practice=True, actor=school.teacher)
+    submission = make_submission(school.session, school.task, school.student)
+    claim = claimed(school.session, submission, school.now)
+    found = finding(UNVERIFIED, why=scores_differ("q1", 2.0, 1.0))
+    assert finish(school.session, claim, [found], now=school.now)
+    run = school.session.get_one(Run, claim.run_id)
+    assert (run.held, run.hold_reason) == (True, scores_differ("q1", 2.0, 1.0).to_json())
+
+
+def test_a_score_that_nobody_judged_is_held(school: School) -> None:
+    submission = make_submission(school.session, school.task, school.student)
+    claim = claimed(school.session, submission, school.now)
+    found = finding()
+    cells = tuple(replace(cell, integrity=None) for cell in found.result.cells)
+    bare = replace(found, result=replace(found.result, cells=cells))
+    assert finish(school.session, claim, [bare], now=school.now)
+    assert school.session.get_one(Run, claim.run_id).held
 
 
 def test_while_it_is_held_the_student_sees_no_feedback_and_is_told_so(
