@@ -45,5 +45,5 @@ def load_results(session: Session, run: Run) -> None:
 
 
 def queue_position(session: Session, run: Run) -> int:
-    """Return how many runs are ahead of a queued one; 0 means it is next."""
+    """Return how many runs are ahead of a queued one as things stand; 0 means it is next."""
     return position(session, run)
