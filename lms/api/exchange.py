@@ -30,6 +30,7 @@ from lms.catalogue.publishing import publish
 from lms.enrolment.rules import EnrolmentState
 from lms.enrolment.service import list_enrolled
 from lms.exchange import service as exchange
+from lms.exchange.corrections import correction, find_base
 from lms.exchange.errors import NotReleasedError, SubmissionNotFoundError
 from lms.exchange.models import Submission
 from lms.foundation import clock
@@ -167,6 +168,22 @@ def fetch_release(offering: str, assignment: str) -> ResponseReturnValue:
             raise NotReleasedError
         files = catalogue.read_release(system().blobs, task.release, "student")
         digest = task.release.digest
+    return zip_response(files, X_Release=digest)
+
+
+@bp.get("/<offering>/<assignment>/correction")
+@machine
+def fetch_correction(offering: str, assignment: str) -> ResponseReturnValue:
+    """Return what a copy of the release `since` needs to become the current one; 204 if nothing."""
+    with _acting() as (session, _person, actor):
+        task = catalogue.get_task(session, offering, assignment)
+        actor.require("release:fetch", task.offering_id)
+        base = find_base(task, request.args.get("since", ""))
+        current = task.release or base
+        if current.digest == base.digest:
+            return "", 204, {"X-Release": current.digest}
+        files = correction(system().blobs, base, current)
+        digest = current.digest
     return zip_response(files, X_Release=digest)
 
 

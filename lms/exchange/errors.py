@@ -35,3 +35,10 @@ class SubmissionNotFoundError(NotFoundError):
 
     def __init__(self) -> None:
         super().__init__(sentence("There is no such submission, or it is not yours to see."))
+
+
+class ReleaseNotFoundError(NotFoundError):
+    """The digest names no release of this assignment."""
+
+    def __init__(self) -> None:
+        super().__init__(sentence("There is no such release of this assignment."))

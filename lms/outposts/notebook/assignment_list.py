@@ -14,6 +14,7 @@ from nbgrader.server_extensions.assignment_list.handlers import (
 
 from lms.outposts.notebook.client import ExchangeApi, ExchangeApiError
 from lms.outposts.notebook.place import find_place
+from lms.outposts.notebook.upkeep import Upkeep
 
 #: What the extension's JavaScript reads: {"success", "value"}.
 Answer = dict[str, Any]
@@ -26,6 +27,8 @@ class LmsAssignmentList(AssignmentList):
 
     #: What a fetch could not do; nbgrader's handler lists right after and would hide it.
     _failure: str = ""
+    #: Corrects fetched assignments before they are listed.
+    upkeep: Upkeep | None = None
 
     def list_courses(self) -> Answer:
         """Return the keys of the person's offerings."""
@@ -66,6 +69,8 @@ class LmsAssignmentList(AssignmentList):
         return answer
 
     def _released(self, course_id: str) -> list[dict[str, Any]]:
+        if self.upkeep is not None and course_id:
+            self.upkeep.bring_course_up_to_date(course_id, self.upkeep.open_files())
         assignments: list[dict[str, Any]] = self._verb("List", course_id).start()
         for assignment in assignments:
             if assignment["status"] == "fetched":
@@ -115,9 +120,10 @@ class LmsAssignmentList(AssignmentList):
         return str(Path(path).relative_to(self.root_dir))
 
 
-def install_assignment_list(server: Any) -> None:  # noqa: ANN401 - jupyter_server's app is untyped
+def install_assignment_list(server: Any, upkeep: Upkeep) -> None:  # noqa: ANN401 - untyped here
     """Add nbgrader's Assignment List to the server, with our back."""
     load_jupyter_server_extension(server)
     manager = LmsAssignmentList(parent=server)
+    manager.upkeep = upkeep
     manager.root_dir = str(Path(server.root_dir).absolute())
     server.web_app.settings["assignment_list_manager"] = manager

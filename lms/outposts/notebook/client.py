@@ -16,6 +16,8 @@ TIMEOUT = (5.0, 60.0)
 #: An answer's archive may hold no more than this.
 MAX_FILES = 10_000
 MAX_BYTES = 1 << 30
+#: HTTP's status for an answer without content.
+NOTHING = 204
 
 
 class ExchangeApiError(Exception):
@@ -33,6 +35,24 @@ class Release:
 
     digest: str
     files: Mapping[str, bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Correction:
+    """What a copy of one release needs to become a later one."""
+
+    base: str
+    digest: str
+    #: The later release's number.
+    number: int
+    #: Notebooks that differ, by path, as they were and as they are.
+    old: Mapping[str, bytes]
+    new: Mapping[str, bytes]
+    #: New and changed files, and the digest that each had before.
+    files: Mapping[str, bytes]
+    data: Mapping[str, str | None]
+    #: The archive that it came in.
+    archive: bytes
 
 
 class ExchangeApi:
@@ -70,6 +90,14 @@ class ExchangeApi:
         """Return the files that students get."""
         answer = self._send("GET", f"{_part(offering)}/{_part(assignment)}/release")
         return Release(digest=answer.headers.get("X-Release", ""), files=unpack_zip(answer.content))
+
+    def fetch_correction(self, offering: str, assignment: str, since: str) -> Correction | str:
+        """Return what a copy of the release `since` needs, or the current digest if nothing."""
+        path = f"{_part(offering)}/{_part(assignment)}/correction?since={_part(since)}"
+        answer = self._send("GET", path)
+        if answer.status_code == NOTHING:
+            return answer.headers.get("X-Release", "")
+        return read_correction(answer.content)
 
     def submit(
         self, offering: str, assignment: str, files: Mapping[str, bytes], *, via: str = "notebook"
@@ -166,6 +194,27 @@ def unpack_zip(content: bytes) -> dict[str, bytes]:
             return {entry.filename: archive.read(entry) for entry in entries}
     except (zipfile.BadZipFile, ValueError) as error:
         raise ExchangeApiError("The LMS sent an archive that could not be read.") from error
+
+
+def read_correction(archive: bytes) -> Correction:
+    """Return the correction in an archive; raises ExchangeApiError on a strange one."""
+    members = unpack_zip(archive)
+    try:
+        contents = json.loads(members["correction.json"])
+        notebooks: list[str] = contents["notebooks"]
+        data: dict[str, str | None] = contents["data"]
+        return Correction(
+            base=str(contents["from"]),
+            digest=str(contents["to"]),
+            number=int(contents["number"]),
+            old={path: members[f"old/{path}"] for path in notebooks},
+            new={path: members[f"new/{path}"] for path in notebooks},
+            files={path: members[f"new/{path}"] for path in data},
+            data=data,
+            archive=archive,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ExchangeApiError("The LMS sent a correction that could not be read.") from error
 
 
 def _is_plain(entry: zipfile.ZipInfo) -> bool:

@@ -1,6 +1,7 @@
 """Our part of a notebook server: opens an assignment, and forgets who was signed in."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -12,6 +13,7 @@ from lms.outposts.notebook.assignment_list import install_assignment_list
 from lms.outposts.notebook.client import ExchangeApi, ExchangeApiError
 from lms.outposts.notebook.folders import fill_folder, find_notebooks
 from lms.outposts.notebook.place import NotebookPlace, find_place
+from lms.outposts.notebook.upkeep import Upkeep
 
 #: Longest key of an offering or assignment.
 MAX_KEY = 64
@@ -20,9 +22,10 @@ MAX_KEY = 64
 class OpenHandler(JupyterHandler):
     """Fetches an assignment's missing files and lands in JupyterLab on its notebook."""
 
-    def initialize(self, place: NotebookPlace) -> None:
-        """Take the place that the extension found."""
+    def initialize(self, place: NotebookPlace, upkeep: Upkeep) -> None:
+        """Take the place that the extension found, and who keeps its files up to date."""
         self.place = place
+        self.upkeep = upkeep
 
     @web.authenticated
     async def get(self) -> None:
@@ -31,17 +34,26 @@ class OpenHandler(JupyterHandler):
         assignment = _key(self.get_query_argument("assignment"))
         notebook = self.get_query_argument("notebook", "")
         try:
-            landing = await asyncio.to_thread(self._fetch, offering, assignment, notebook)
+            open_files = self.upkeep.open_files()
+            landing = await asyncio.to_thread(
+                self._fetch, offering, assignment, notebook, open_files
+            )
         except ExchangeApiError as error:
             raise web.HTTPError(error.status or 503, str(error), reason="Not opened") from error
         self.redirect(url_path_join(self.base_url, "lab", "tree", quote(landing)))
 
-    def _fetch(self, offering: str, assignment: str, notebook: str) -> str:
+    def _fetch(
+        self, offering: str, assignment: str, notebook: str, open_files: frozenset[Path]
+    ) -> str:
         """Return the path under the home to land on."""
         release = ExchangeApi(self.place.lms_url, self.place.token).fetch_release(
             offering, assignment
         )
         folder = self.place.courses_dir / offering / assignment
+        if folder.is_dir():
+            self.upkeep.bring_up_to_date(folder, release.digest, open_files)
+        else:
+            self.upkeep.corrections.remember(folder, release.digest)
         fill_folder(folder, release.files)
         names = find_notebooks(release.files)
         landing = f"courses/{offering}/{assignment}"
@@ -78,12 +90,14 @@ def load_extension(server: Any) -> None:  # noqa: ANN401 - jupyter_server's app 
     """Add our handlers to the server; called by Jupyter Server."""
     place = find_place()
     place.courses_dir.mkdir(parents=True, exist_ok=True)
-    install_assignment_list(server)
+    upkeep = Upkeep(server, place)
+    upkeep.start()
+    install_assignment_list(server, upkeep)
     base = server.web_app.settings["base_url"]
     server.web_app.add_handlers(
         ".*$",
         [
-            (url_path_join(base, "seodang/open"), OpenHandler, {"place": place}),
+            (url_path_join(base, "seodang/open"), OpenHandler, {"place": place, "upkeep": upkeep}),
             (url_path_join(base, "seodang/forget"), ForgetHandler),
         ],
     )

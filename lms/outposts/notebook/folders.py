@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatch
 from pathlib import Path
 
-#: Never handed in: what tools leave behind, and feedback that came from the LMS.
+#: Never handed in: what tools and corrections leave behind, and feedback from the LMS.
 SKIPPED_FOLDERS = frozenset({".ipynb_checkpoints", "__pycache__", "feedback", ".git"})
-SKIPPED_FILES = ("*.pyc", ".DS_Store", "*.swp", "*~")
+SKIPPED_FILES = ("*.pyc", ".DS_Store", "*.swp", "*~", "*.before-correction*")
 #: More files than this, or more bytes, are no assignment.
 MAX_FILES = 1000
 MAX_BYTES = 512 << 20

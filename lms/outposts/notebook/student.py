@@ -4,20 +4,29 @@ import json
 
 from nbgrader.exchange import abc
 
+from lms.outposts.notebook.corrections import Corrections
 from lms.outposts.notebook.exchange import Exchange
 from lms.outposts.notebook.folders import fill_folder, find_notebooks, read_folder
 
 
 class ExchangeFetchAssignment(Exchange, abc.ExchangeFetchAssignment):
-    """Puts an assignment's missing files into the person's folder; overwrites nothing."""
+    """Puts an assignment's missing files into the person's folder, and corrections into a copy."""
 
     def copy_files(self) -> None:
         """Fetch."""
         offering, assignment = self.require_assignment()
         folder = self.folder(offering, assignment)
-        if folder.is_dir() and not self.replace_missing_files:
-            self.fail(f"You already have a copy of the assignment in {folder}.")
-        written = fill_folder(folder, self.api.fetch_release(offering, assignment).files)
+        release = self.api.fetch_release(offering, assignment)
+        corrections = Corrections(self.place.home, lambda: self.api)
+        if folder.is_dir():
+            corrected = corrections.bring_up_to_date(folder, release.digest)
+            if corrected:
+                self.log.info("Corrected %s %s: %s", offering, assignment, ", ".join(corrected))
+            elif not self.replace_missing_files:
+                self.fail(f"You already have a copy of the assignment in {folder}.")
+        else:
+            corrections.remember(folder, release.digest)
+        written = fill_folder(folder, release.files)
         self.log.info("Fetched %s %s: %d files written", offering, assignment, len(written))
 
 
