@@ -71,7 +71,7 @@ def regrade(offering_key: str, submission_id: int) -> ResponseReturnValue:
     """Queue one more run of a submission."""
     del offering_key
     with transaction() as database:
-        grading.regrade(database, submission_id, actor=current_actor(), now=now())
+        grading.regrade(database, submission_id, actor=current_actor(), now=now(), fresh=True)
     flash(
         gettext("It is in the queue. The result so far stays until the new one is there."), "wait"
     )

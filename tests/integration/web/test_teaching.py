@@ -101,6 +101,8 @@ def test_grading_again_asks_first_and_then_queues_one_run(
     with system.sessions() as session:
         runs = session.query(Run).filter_by(submission_id=school.submission.id).all()
     assert sorted(run.number for run in runs) == [1, 2]
+    # The same bytes are known; whoever asks again wants them to run again.
+    assert {run.number: run.fresh for run in runs} == {1: False, 2: True}
 
 
 def test_a_student_may_not_grade_again(browse: Browser, school: School) -> None:
