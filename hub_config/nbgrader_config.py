@@ -14,6 +14,6 @@ c.ExchangeFactory.release_assignment = instructor.ExchangeReleaseAssignment
 c.ExchangeFactory.release_feedback = instructor.ExchangeReleaseFeedback
 c.ExchangeFactory.collect = instructor.ExchangeCollect
 
-# ~/courses/<offering>/<assignment>; fetching again adds what is missing and overwrites nothing.
+# ~/courses/<offering>/<assignment>; fetching again adds what is missing and corrections.
 c.Exchange.assignment_dir = str(find_place().courses_dir)
 c.ExchangeFetchAssignment.replace_missing_files = True
