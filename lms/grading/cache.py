@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -113,11 +113,16 @@ def begin(
 
 
 def _reserve(session: Session, key: str, run_id: int, now: datetime) -> None:
-    values = {"key": key, "run_id": run_id, "at": now, "findings": None}
-    postgres = session.get_bind().dialect.name == "postgresql"
-    insert = postgresql.insert if postgres else sqlite.insert
     # Two workers may come to the same bytes at once: one of them makes the row.
-    session.execute(insert(ResultCache).values(values).on_conflict_do_nothing())
+    values = {"key": key, "run_id": run_id, "at": now, "findings": None}
+    session.execute(_insert(session).values(values).on_conflict_do_nothing())
+
+
+def _insert(session: Session) -> postgresql.Insert | sqlite.Insert:
+    """Return an insert that can say what to do when the key is known; each database has its own."""
+    if session.get_bind().dialect.name == "postgresql":
+        return postgresql.insert(ResultCache)
+    return sqlite.insert(ResultCache)
 
 
 def _is_at_work(session: Session, run_id: int, now: datetime) -> bool:
@@ -139,9 +144,13 @@ def remember(
             delete(ResultCache).where(ResultCache.key == recipe.key, ResultCache.run_id == run.id)
         )
         return
-    _reserve(session, recipe.key, run.id, now)
+    values = {
+        "run_id": run.id,
+        "at": now,
+        "findings": [finding.to_json() for finding in findings],
+    }
     session.execute(
-        update(ResultCache)
-        .where(ResultCache.key == recipe.key)
-        .values(run_id=run.id, at=now, findings=[finding.to_json() for finding in findings])
+        _insert(session)
+        .values({"key": recipe.key, **values})
+        .on_conflict_do_update(index_elements=[ResultCache.key], set_=values)
     )

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session, joinedload, selectinload
+from sqlalchemy.orm import Session, joinedload
 
 from lms.catalogue.models import Assignment, OfferedAssignment, Release
 from lms.exchange.models import Submission
@@ -42,7 +42,10 @@ class Recorder:
     def record(self, session: Session, event: RunFinished) -> None:
         """Record a run's end, in the transaction that ends it."""
         signer = None if self.signer is None else self.signer()
-        run = _load(session, event.run_id)
+        run = session.get_one(Run, event.run_id)
+        if run.finished_at is None:
+            # It was ended by a statement that this session's objects do not know of.
+            session.refresh(run)
         run.audit_id = str(uuid.uuid4())
         session.flush()
         at = run.finished_at
@@ -143,15 +146,6 @@ def _cell(cell: CellScore) -> dict[str, Any]:
         "needs_manual": cell.needs_manual,
         "integrity": cell.integrity,
     }
-
-
-def _load(session: Session, run_id: int) -> Run:
-    return session.scalars(
-        select(Run)
-        .where(Run.id == run_id)
-        .options(selectinload(Run.notebooks).selectinload(NotebookRun.cells))
-        .execution_options(populate_existing=True)
-    ).one()
 
 
 def get_receipt(session: Session, submission_id: int, *, actor: Actor) -> GradeReceipt:

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import set_committed_value
 
 from lms.catalogue.models import OfferedAssignment, Offering
 from lms.exchange.events import SubmissionReceived
@@ -70,9 +71,11 @@ def finish(
     run.recipe = None if recipe is None else recipe.to_json()
     why = hold_reason(results, practice=_is_practice(session, run), disagreements=_disagreements())
     run.held, run.hold_reason = why is not None, sentence_json(why)
-    for finding in findings:
-        session.add(_notebook_run(run.id, finding))
+    rows = [_notebook_run(run.id, finding) for finding in findings]
+    session.add_all(rows)
     session.flush()
+    # They are all there is: nobody has to ask the database for them again.
+    set_committed_value(run, "notebooks", rows)
     if recipe is not None:
         remember(session, recipe, run, findings, now=now)
     publish(session, RunFinished(run_id=run.id, submission_id=run.submission_id))
