@@ -13,6 +13,7 @@ from lms.foundation.blobs import BlobStore
 from lms.foundation.db import Base, make_engine, make_sessions
 from lms.foundation.errors import ConflictError, InvalidError
 from lms.foundation.events import EventBus
+from lms.grading.audit import Act, append, check_chain
 from lms.identity.models import Person
 from lms.migrations.run import differences, head_revision, upgrade
 from tests.factories import (
@@ -53,7 +54,9 @@ def _fill(session: Session, blobs: BlobStore) -> None:
     session.refresh(task, ["assignment"])
     submission = make_submission(session, task, person)
     blobs.put(notebook("attempt = 1"))
-    make_run(session, submission)
+    run = make_run(session, submission)
+    for number in range(3):
+        append(session, Act.FINISHED, {"run": f"{run.id}-{number}"}, now=submission.submitted_at)
     session.commit()
 
 
@@ -81,6 +84,8 @@ def test_restored_system_has_every_row_blob_and_key(
         files = read_submission(BlobStore(folders["blobs"]), submission)
         assert files == {"ps1.ipynb": notebook("attempt = 1")}
         assert submission.submitted_at == session.scalars(select(Submission.submitted_at)).one()
+        head, flaws = check_chain(restored)
+        assert (head.sequence, flaws) == (3, [])
         # New rows must not collide with restored ids.
         restored.add(
             Person(
