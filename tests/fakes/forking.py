@@ -101,9 +101,9 @@ class ForkingLauncher(PlainLauncher):
 def _zygote(number: int, imports: list[str]) -> None:
     from lms.outposts.kernels import cells
 
-    for name in imports:
-        __import__(name)
-    cells.prepare()
+    with cells.importing():
+        for name in imports:
+            __import__(name)
     here = socket.socket(fileno=number)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
     here.send(b"ready")

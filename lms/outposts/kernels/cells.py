@@ -6,16 +6,19 @@ by VERBS when they are first asked for.
 """
 
 import asyncio
+import contextlib
 import importlib
 import os
 import shutil
 import signal
 import socket
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tornado.ioloop import IOLoop
 
 from lms.outposts.kernels import shell as shells
 from lms.outposts.kernels.frames import Header, LineClosedError, LineError
@@ -54,11 +57,22 @@ _KERNEL: list[shells.CellKernel] = []
 
 def prepare() -> None:
     """Make what every fork shares: the shell, without thread, socket or file."""
+    if _KERNEL:
+        return
     folder = Path(tempfile.mkdtemp(prefix="cells-"))
     try:
         _KERNEL.append(shells.make(folder))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def importing() -> Iterator[None]:
+    """Let modules find a kernel around them at import, as some do; for the zygote's imports."""
+    prepare()
+    shell: Any = _KERNEL[0].shell
+    with shell.builtin_trap:
+        yield
 
 
 def discard() -> None:
@@ -72,8 +86,7 @@ def run(channel: socket.socket | None, argv: list[str]) -> int:
     del argv
     if channel is None:
         raise ValueError("cells need a channel")
-    if not _KERNEL:
-        prepare()
+    prepare()
     line = ProgramLine(channel, limit_bytes=_LIMIT_BYTES)
     session = Session(_KERNEL[0], line)
     shells.renew(session.kernel, line)
@@ -89,6 +102,7 @@ async def _serve(session: Session) -> None:
     """Take one request after the other; what a cell left running in the loop runs in between."""
     loop = asyncio.get_running_loop()
     asyncio.set_event_loop(loop)
+    session.kernel.io_loop = IOLoop.current()
     master = os.getpid()
     readable = asyncio.Event()
     loop.add_reader(session.line.fileno(), readable.set)
@@ -120,6 +134,8 @@ async def _do(session: Session, header: Header, blobs: list[bytes]) -> None:
 
 async def _execute(session: Session, number: int, source: str) -> None:
     kernel = session.kernel
+    if kernel.leaving.next_cell(is_asked=session.shell.exit_now):
+        os._exit(0)
     publisher = kernel.publisher
     publisher.look(now=True)  # what was written since the last cell is the last cell's
     kernel.line_session.reply = None
@@ -131,6 +147,8 @@ async def _execute(session: Session, number: int, source: str) -> None:
         await kernel.execute_request(None, [], parent)
     except LineClosedError:
         raise
+    except asyncio.CancelledError:
+        return  # ipykernel never answers after an interrupt of a cell that awaits
     except BaseException as error:  # noqa: BLE001 (the cell is over, whatever went wrong)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         kernel.line_session.reply = {

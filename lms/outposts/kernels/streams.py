@@ -40,6 +40,8 @@ _BUFFER_BYTES = 80 << 20
 #: Most bytes of one output; more is nobody's to read.
 _OUTPUT_BYTES = 16 << 20
 _LARGE_TEXT = 1 << 16
+#: Beyond this a stream does not wait for its time: whoever prints without end is to be stopped.
+_FLUSH_CHARACTERS = 1 << 19
 _LOOK_SECONDS = 0.0002
 _READ_BYTES = 1 << 20
 
@@ -61,6 +63,8 @@ class ProgramLine(Line):
             self._writer.write(data)
             self._writer.flush()
         except OSError as error:
+            if _is_notebooks(error):
+                raise
             raise LineClosedError("the other side is gone") from error
 
     def forward(self, frames: bytes) -> None:
@@ -113,7 +117,9 @@ def frame_of(head: dict[str, Any], content: dict[str, Any]) -> bytes:
     """Return the frame of one message; large texts travel as blobs, too large ones are cut."""
     try:
         frame = pack({**head, "content": content}, default=json_default)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError) as error:
+        if _is_notebooks(error):
+            raise
         # As ipykernel does it, with its warning.
         json_packer(content)
         content = json_clean(content)
@@ -198,19 +204,21 @@ class Publisher(IOPubThread):
             os.write(self._outbox, frame)
             return
         self._waiting.append(frame)
-        with contextlib.suppress(LineClosedError, IndexError):
-            while self._waiting:
-                self._send(self._waiting.popleft())
+        with contextlib.suppress(LineClosedError):
+            while self._waiting and self._send(self._waiting.popleft()):
+                pass
 
-    def _send(self, frame: bytes) -> None:
-        if self.line is None:
-            return
+    def _send(self, frame: bytes) -> bool:
         try:
-            self.line.forward(frame)
-        except RuntimeError:
+            if self.line is not None:
+                self.line.forward(frame)
+        except RuntimeError as error:
+            if "reentrant call" not in str(error):
+                raise
             # A signal handler prints in the middle of another frame; this one goes after it.
             self._waiting.appendleft(frame)
-            raise IndexError from None
+            return False
+        return True
 
     def look(self, *, now: bool = False) -> None:
         """Flush what is due and take in what lies in the descriptors' files."""
@@ -243,6 +251,7 @@ class CellStream(OutStream):
 
     def __init__(self, session: LineSession, publisher: Publisher, name: str) -> None:
         super().__init__(session, publisher, name, watchfd=False)
+        self._pending = 0
 
     def open(self, original: int) -> None:
         """Begin anew in a forked process; `original` is what the descriptor led to before."""
@@ -255,11 +264,22 @@ class CellStream(OutStream):
         """Keep text for the next flush."""
         if self.pub_thread is not None:  # closed by the notebook
             self.pub_thread.look()
-        return super().write(string)
+        written = super().write(string)
+        self._pending += len(string)
+        if self._pending > _FLUSH_CHARACTERS:
+            self._flush()
+        return written
 
-    def take(self, string: str) -> None:
+    def take(self, text: str) -> None:
         """Keep text that came by the descriptor."""
-        super().write(string)
+        for start in range(0, len(text), _FLUSH_CHARACTERS):
+            super().write(text[start : start + _FLUSH_CHARACTERS])
+            if start:
+                self._flush()
+
+    def _flush(self) -> None:
+        self._pending = 0
+        super()._flush()
 
     def flush(self) -> None:
         """Send what is kept."""
@@ -287,9 +307,19 @@ def _drain(number: int) -> bytes:
             parts.append(data)
             offset += len(data)
         os.ftruncate(number, 0)
-    except OSError:
+    except OSError as error:
+        if _is_notebooks(error):
+            raise
         return b""
     return b"".join(parts)
+
+
+def _is_notebooks(error: Exception) -> bool:
+    """Say whether a signal handler of the notebook's raised `error` in the middle of our work."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_globals.get("__name__") == "__main__"
 
 
 def _whole_frames(data: bytes) -> list[bytes]:

@@ -4,6 +4,7 @@ Name and text of an error are not made here and stay IPython's; `%xmode` brings 
 back.
 """
 
+import gc
 import linecache
 import traceback
 from collections.abc import Iterator
@@ -44,6 +45,9 @@ class PlainTraceback(AutoFormattedTB):
             return stock
         self.tb = etb
         offset = self.tb_offset if tb_offset is None else tb_offset
+        # IPython makes so much here that what the error holds on to grows old, and is collected
+        # late if ever; a coroutine that nobody awaited is remarked on when it is collected.
+        gc.collect(1)
         return list(_chain(evalue, etb, offset))
 
 
