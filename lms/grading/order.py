@@ -5,13 +5,13 @@ priority under way, so that five thousand submissions at one deadline never keep
 single one waiting. Every question here is answered from one index, whatever the queue's length.
 """
 
+import functools
 import heapq
 from collections.abc import Iterator
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, func, select
-from sqlalchemy.orm import Session, aliased
-from sqlalchemy.orm.util import AliasedClass
+from sqlalchemy import ColumnElement, FromClause, Select, and_, bindparam, func, select
+from sqlalchemy.orm import Session
 
 from lms.grading.models import Run
 from lms.protocol.grading import RunStatus
@@ -37,7 +37,7 @@ def position(session: Session, run: Run) -> int:
         Run.resource == run.resource,
         Run.priority > run.priority,
     )
-    line = _line(Run, run.resource, run.priority)
+    line = _line(run.resource, run.priority)
     own = _count(session, line, Run.offering_id == run.offering_id, _is_older(run))
     running = _running(session, run.resource, run.priority)
     # An offering's k-th waiting run has its turn when k of it and those under way were served.
@@ -78,33 +78,48 @@ def _turns(session: Session, resource: str, priority: int, count: int) -> Iterat
 
 
 def _heads(session: Session, resource: str, priority: int) -> list[_Head]:
-    """Return the oldest queued run of every offering that has one.
-
-    From offering to offering by the index: reading all that is queued would cost more the longer
-    the queue is.
-    """
-    one, later, oldest = aliased(Run), aliased(Run), aliased(Run)
-    offerings = select(func.min(one.offering_id).label("id")).where(_line(one, resource, priority))
-    line = offerings.cte("line", recursive=True)
-    follows = (
-        select(func.min(later.offering_id))
-        .where(_line(later, resource, priority), later.offering_id > line.c.id)
-        .scalar_subquery()
-    )
-    line = line.union_all(select(follows).where(line.c.id.is_not(None)))
-    head = (
-        select(oldest.id)
-        .where(_line(oldest, resource, priority), oldest.offering_id == line.c.id)
-        .order_by(oldest.queued_at, oldest.id)
-        .limit(1)
-        .scalar_subquery()
-    )
+    """Return the oldest queued run of every offering that has one."""
+    found = session.scalars(_heads_query(), {"resource": resource, "priority": priority})
     # Joined by hand: PostgreSQL expects a hundred offerings and would read the table for them.
-    ids = [run_id for run_id in session.scalars(select(head).select_from(line)) if run_id]
+    ids = [run_id for run_id in found if run_id is not None]
     rows = session.execute(
         select(Run.offering_id, Run.queued_at, Run.id).where(Run.id.in_(ids))
     ).all()
     return [(row[0], row[1], row[2]) for row in rows]
+
+
+@functools.cache
+def _heads_query() -> Select[tuple[int | None]]:
+    """Go from offering to offering by the index, and in each to its oldest.
+
+    Reading all that is queued would cost more the longer the queue is. Made once: to put it
+    together takes longer than to run it.
+    """
+    one, later, oldest = (Run.__table__.alias(name) for name in ("one", "later", "oldest"))
+
+    def queued(run: FromClause) -> ColumnElement[bool]:
+        return and_(
+            run.c.status == RunStatus.QUEUED,
+            run.c.resource == bindparam("resource"),
+            run.c.priority == bindparam("priority"),
+        )
+
+    offerings = select(func.min(one.c.offering_id).label("id")).where(queued(one))
+    line = offerings.cte("line", recursive=True)
+    follows = (
+        select(func.min(later.c.offering_id))
+        .where(queued(later), later.c.offering_id > line.c.id)
+        .scalar_subquery()
+    )
+    line = line.union_all(select(follows).where(line.c.id.is_not(None)))
+    head = (
+        select(oldest.c.id)
+        .where(queued(oldest), oldest.c.offering_id == line.c.id)
+        .order_by(oldest.c.queued_at, oldest.c.id)
+        .limit(1)
+        .scalar_subquery()
+    )
+    return select(head).select_from(line)
 
 
 def _followers(
@@ -114,7 +129,7 @@ def _followers(
         return
     rows = session.execute(
         select(Run.offering_id, Run.queued_at, Run.id)
-        .where(_line(Run, resource, priority), Run.offering_id == offering)
+        .where(_line(resource, priority), Run.offering_id == offering)
         .order_by(Run.queued_at, Run.id)
         .offset(1)
         .limit(count - 1)
@@ -126,7 +141,7 @@ def _is_older_at(session: Session, run: Run, offering: int, index: int) -> bool:
     """Say whether the offering's waiting run at `index` is older than `run`."""
     row = session.execute(
         select(Run.queued_at, Run.id)
-        .where(_line(Run, run.resource, run.priority), Run.offering_id == offering)
+        .where(_line(run.resource, run.priority), Run.offering_id == offering)
         .order_by(Run.queued_at, Run.id)
         .offset(index)
         .limit(1)
@@ -144,7 +159,7 @@ def _next_priority(session: Session, resource: str, *, below: int | None) -> int
 def _running(session: Session, resource: str, priority: int) -> dict[int, int]:
     rows = session.execute(
         select(Run.offering_id, func.count())
-        .where(_line(Run, resource, priority, RunStatus.RUNNING))
+        .where(_line(resource, priority, RunStatus.RUNNING))
         .group_by(Run.offering_id)
     )
     return {row[0]: row[1] for row in rows}
@@ -155,12 +170,9 @@ def _count(session: Session, *where: ColumnElement[bool]) -> int:
 
 
 def _line(
-    run: type[Run] | AliasedClass[Run],
-    resource: str,
-    priority: int,
-    status: RunStatus = RunStatus.QUEUED,
+    resource: str, priority: int, status: RunStatus = RunStatus.QUEUED
 ) -> ColumnElement[bool]:
-    return and_(run.status == status, run.resource == resource, run.priority == priority)
+    return and_(Run.status == status, Run.resource == resource, Run.priority == priority)
 
 
 def _is_older(run: Run) -> ColumnElement[bool]:

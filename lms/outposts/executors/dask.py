@@ -13,7 +13,7 @@ import dask
 from distributed import Client, Security
 
 from lms.outposts.executors.base import ExecutorUnavailableError, JobExecutor
-from lms.outposts.executors.certificates import AUTHORITY, ROLES, certificate_path, key_path
+from lms.outposts.executors.certificates import AUTHORITY, certificate_path, key_path
 
 _T = TypeVar("_T")
 #: How long to wait for a scheduler that does not answer.
@@ -56,13 +56,13 @@ def as_environment(config: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def security(keys: Path) -> Security:
-    """Return the TLS settings with the cluster's own certificates; plain connections are refused.
+def security(keys: Path, *roles: str) -> Security:
+    """Return the TLS settings with the certificates of these roles; nothing goes without TLS.
 
-    Raises ExecutorUnavailableError where there are none.
+    Raises ExecutorUnavailableError where one is missing.
     """
     files = {"tls_ca_file": certificate_path(keys, AUTHORITY)}
-    for role in ROLES:
+    for role in roles:
         files[f"tls_{role}_cert"] = certificate_path(keys, role)
         files[f"tls_{role}_key"] = key_path(keys, role)
     for path in files.values():
@@ -110,7 +110,8 @@ class DaskExecutor(JobExecutor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002
         """Let go of the cluster; without `wait`, what still runs on it is cancelled."""
         del cancel_futures
-        self._jobs.shutdown(wait=wait)
+        if not self.is_lost():
+            self._jobs.shutdown(wait=wait)
         self._close()
 
 
@@ -126,7 +127,10 @@ def connect(address: str, keys: Path) -> DaskExecutor:
     dask.config.set(cluster_config(keys, "client"))
     try:
         client = Client(
-            address, security=security(keys), timeout=CONNECT_SECONDS, set_as_default=False
+            address,
+            security=security(keys, "client"),
+            timeout=CONNECT_SECONDS,
+            set_as_default=False,
         )
     except (OSError, TimeoutError) as error:
         raise ExecutorUnavailableError(

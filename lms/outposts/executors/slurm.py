@@ -11,6 +11,7 @@ from dask_jobqueue.slurm import SLURMCluster
 from distributed import Client
 
 from lms.outposts.executors.base import ExecutorUnavailableError
+from lms.outposts.executors.certificates import ROLES
 from lms.outposts.executors.dask import DaskExecutor, as_environment, cluster_config, security
 
 
@@ -62,7 +63,7 @@ def start_cluster(path: Path | None, keys: Path) -> DaskExecutor:
     jobs = read_jobs(path)
     dask.config.set(cluster_config(keys, "scheduler"))
     try:
-        cluster = SLURMCluster(**_options(jobs, keys), security=security(keys))
+        cluster = SLURMCluster(**_options(jobs, keys), security=security(keys, *ROLES))
     except (OSError, RuntimeError, ValueError) as error:
         raise ExecutorUnavailableError(f"no Slurm cluster could be started: {error}") from error
     cluster.adapt(
@@ -73,7 +74,7 @@ def start_cluster(path: Path | None, keys: Path) -> DaskExecutor:
         # One job asked for each submission that waits, rather than for the time they may take.
         target_duration="1s",
     )
-    client = Client(cluster, security=security(keys), set_as_default=False)
+    client = Client(cluster, security=security(keys, *ROLES), set_as_default=False)
 
     def close() -> None:
         client.close()
