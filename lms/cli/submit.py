@@ -53,9 +53,9 @@ def submit(
     In a notebook server the server's own sign-in counts; elsewhere a username and a password are
     asked for. The same files handed in again are the same attempt.
     """
-    with _saying():
+    with saying():
         content = gather(files)
-        with _api(server, username) as api:
+        with signed_in(server, username) as api:
             receipt = api.submit(offering, assignment, content, via="command")
     if as_json:
         click.echo(json.dumps(receipt, ensure_ascii=False, indent=2))
@@ -83,7 +83,8 @@ def gather(files: tuple[Path, ...]) -> dict[str, bytes]:
 
 
 @contextmanager
-def _api(server: str | None, username: str | None) -> Iterator[ExchangeApi]:
+def signed_in(server: str | None, username: str | None) -> Iterator[ExchangeApi]:
+    """Yield the API as this notebook server's person, else as who types a password."""
     place = find_place()
     if place.token and place.lms_url and server is None and username is None:
         yield ExchangeApi(place.lms_url, place.token, language="en")
@@ -99,7 +100,8 @@ def _api(server: str | None, username: str | None) -> Iterator[ExchangeApi]:
 
 
 @contextmanager
-def _saying() -> Iterator[None]:
+def saying() -> Iterator[None]:
+    """Turn what the LMS or a folder refuses into an error of ours."""
     try:
         yield
     except ExchangeApiError as error:

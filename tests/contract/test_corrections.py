@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from jupyter_server.services.contents.largefilemanager import LargeFileManager
 from nbgrader.exchange import ExchangeError
 from traitlets.config import Config
 
+from lms.cli.fetch import fetch as fetch_command
+from lms.foundation.errors import LmsError
 from lms.outposts.notebook import listing, student
 from lms.outposts.notebook.cells import text_of
 from lms.outposts.notebook.client import Correction, ExchangeApiError
@@ -180,6 +183,25 @@ def test_fetching_again_corrects_the_copy_in_place_of_refusing(lms: Lms, config:
     assert set(read_folder(path_of().parent)) == {"ps1.ipynb", "data.csv", "mine.csv", "more.csv"}
     with pytest.raises(ExchangeError, match="already have a copy"):
         run(student.ExchangeFetchAssignment, config)
+
+
+def test_the_command_fetches_and_then_corrects(
+    lms: Lms, as_person: Callable[[str], Config], tmp_path: Path
+) -> None:
+    as_person("minsu")
+    publish(lms, FIRST)
+    asked = ["py-2026", "ps1", "--into", str(tmp_path / "mine")]
+    path = tmp_path / "mine/py-2026/ps1/ps1.ipynb"
+    first = CliRunner().invoke(fetch_command, asked, catch_exceptions=False)
+    assert first.output == f"fetched {path}\n"
+    again = CliRunner().invoke(fetch_command, asked, catch_exceptions=False)
+    assert again.output == f"{path.parent} is up to date\n"
+    publish(lms, second())
+    corrected = CliRunner().invoke(fetch_command, asked, catch_exceptions=False)
+    assert corrected.output == f"corrected {path}\n"
+    assert sources(path)["cell-2"] == "assert mean([1]) == 1"
+    unknown = CliRunner().invoke(fetch_command, ["py-2026", "ps9"])
+    assert isinstance(unknown.exception, LmsError)
 
 
 def test_a_second_correction_takes_the_first_ones_notice_and_keeps_both_files(

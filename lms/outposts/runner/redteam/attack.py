@@ -1,6 +1,5 @@
 """The whole attack on one assignment: wrong answers, cheats, and what each test cell did."""
 
-import inspect
 import json
 import math
 import time
@@ -34,7 +33,6 @@ from lms.protocol.grading import Limits
 
 #: A mutant may take this many times what the reference took, and no less than so many seconds.
 _PATIENCE, _LEAST_SECONDS = 5, 4
-_HAS_VERIFY = "verify" in inspect.signature(grade_submission).parameters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +162,7 @@ class _Notebook:
             {f"{self._name}.ipynb": _submission(self._node, answers, edit)},
             limits=self._limits,
             launcher=self._means.launcher,
-            **({"verify": verify} if _HAS_VERIFY else {}),
+            verify=verify,
         )
         if self._means.on_progress is not None and self._runs:
             self._means.on_progress(1 / self._runs / len(self._target.reference))

@@ -4,14 +4,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lms.outposts.runner.grade import NotebookOutcome
+from lms.outposts.runner.integrity import CALL_STYLE
 from lms.outposts.runner.redteam.questions import TestCell
 from lms.outposts.runner.redteam.trials import Trial, Tried
 from lms.outposts.runner.report import CellReport, Problem
 from lms.protocol.grading import CellResult, Integrity
 from lms.protocol.sentences import Sentence, sentence
 
-#: The tag by which an instructor says that a test only calls the student's functions.
-CALL_STYLE = "call-style"
 #: Mutants that change nothing are a tenth to a third of all; more than this share are holes.
 _HOLES = 0.4
 _LEAST_TRIALS = 5
