@@ -91,6 +91,11 @@ class Group:
         for controller in self._folders:
             self._write(controller, "cgroup.procs", pid)
 
+    def open_doors(self) -> list[int]:
+        """Return descriptors through which a process can put itself in, by writing 0."""
+        folders = set(self._folders.values())
+        return [os.open("cgroup.procs", os.O_WRONLY, dir_fd=folder) for folder in folders]
+
     def memory_peak_bytes(self) -> int:
         """Return the most memory the group has used, or 0 where the kernel does not say."""
         name = "memory.peak" if self.version == "v2" else "memory.max_usage_in_bytes"

@@ -73,7 +73,7 @@ def run_first(spec: Spec, pipes: Pipes) -> NoReturn:
             syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
         program = os.fork()
         if program == 0:
-            _run_program(spec, pipes)
+            run_program(spec, pipes)
         os.write(pipes.status, f"{program}\n".encode())
         os.close(pipes.problem)
     except OSError as error:
@@ -89,6 +89,27 @@ def run_first(spec: Spec, pipes: Pipes) -> NoReturn:
     os._exit(0)
 
 
+def run_host(pipes: Pipes) -> NoReturn:
+    """Be the first process of a sandbox whose program a zygote puts in: reap whatever ends."""
+    try:
+        syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        flags = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
+        syscalls.mount("proc", "/proc", "proc", flags)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+        # The keeper may have died before we asked to be told.
+        os.write(pipes.go, b"h")
+    except OSError as error:
+        _complain(pipes.problem, error)
+    os.chdir("/")
+    close_all_but([])
+    while True:
+        signal.sigwait({signal.SIGCHLD})
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+
+
 def _reap_until(program: int) -> int:
     while True:
         pid, status = os.wait()
@@ -96,7 +117,8 @@ def _reap_until(program: int) -> int:
             return status
 
 
-def _run_program(spec: Spec, pipes: Pipes) -> NoReturn:
+def run_program(spec: Spec, pipes: Pipes) -> NoReturn:
+    """Become the program of `spec`, without any right that is not its own."""
     try:
         os.setsid()
         for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):

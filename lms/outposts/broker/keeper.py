@@ -11,16 +11,59 @@ import fcntl
 import json
 import os
 import random
+import signal
 import socket
 import sys
 
 from lms.outposts.broker import cgroups, inside, rootfs, syscalls
+from lms.outposts.broker.forks import JOIN, KEEP, NO_ZYGOTE, can_join, without_zygote
 from lms.outposts.broker.spec import Spec
 from lms.outposts.broker.watch import Handles, Output, Watch
+
+_SPEC_BYTES = 1 << 24
 
 
 class RefusedError(Exception):
     """The sandbox cannot be started; the text says why."""
+
+
+class LostError(Exception):
+    """The zygote died with the program in its hands; another will do."""
+
+
+class Source:
+    """Where a sandbox's program comes from, when it is not executed."""
+
+    def __init__(
+        self,
+        *,
+        channel: int | None = None,
+        zygote: socket.socket | None = None,
+    ) -> None:
+        self.channel = channel
+        #: Puts a program into a sandbox; None: the keeper is itself a fork of a zygote.
+        self.zygote = zygote
+
+    def ask(self, spec: Spec, pipes: inside.Pipes, first: int, groups: list[int]) -> None:
+        """Ask the zygote for the program, and let go of what it needs no longer."""
+        if self.zygote is None or pipes.output is None:
+            raise RefusedError("there is no zygote to ask")
+        # As a file, since what the zygote reads its later forks could find.
+        written = os.memfd_create("spec", os.MFD_CLOEXEC)
+        os.write(written, json.dumps(spec).encode())
+        channel = [] if self.channel is None else [self.channel]
+        given = [written, first, pipes.status, pipes.problem, pipes.output]
+        with self.zygote as line:
+            kind = JOIN + b"c" if channel else JOIN
+            socket.send_fds(line, [kind], [*given, *channel, *groups])
+        os.close(written)
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Close the channel: only the program holds it, so that its end can be seen."""
+        if self.channel is not None:
+            os.close(self.channel)
+            self.channel = None
 
 
 class Lease:
@@ -64,9 +107,9 @@ def _lease_folder() -> int:
 class Keeper:
     """Builds one sandbox step by step, so that a failure can undo what was made."""
 
-    def __init__(self, spec: Spec, channel: int | None = None) -> None:
+    def __init__(self, spec: Spec, source: Source | None = None) -> None:
         self._spec = spec
-        self._channel = channel
+        self._source = source or Source()
         self._lease: Lease | None = None
         self._group: cgroups.Group | None = None
         self._connection: int | None = None
@@ -88,7 +131,7 @@ class Keeper:
                 self._connection = rootfs.enter_root(spec).connection
             else:
                 self._scratch = rootfs.make_plain_scratch(spec)
-            handles = self._fork(log)
+            handles = self._host() if self._source.zygote is not None else self._fork(log)
         except BaseException:
             if self._group is not None:
                 self._group.remove()
@@ -125,12 +168,13 @@ class Keeper:
                 problem=problem_write,
                 status=status_write,
                 output=output_write,
-                channel=self._channel,
+                channel=self._source.channel,
             )
             inside.run_first(self._spec, pipes)
-        for descriptor in (go_read, problem_write, status_write, output_write, self._channel):
+        for descriptor in (go_read, problem_write, status_write, output_write):
             if descriptor is not None:
                 os.close(descriptor)
+        self._source.let_go()
         if self._group is not None:
             self._group.add(first)
         os.write(go_write, b"g")
@@ -140,6 +184,85 @@ class Keeper:
             raise RefusedError(problem)
         output = None if output_read is None else Output(output_read, log=log)
         return Handles(first=first, group=self._group, status=status_read, output=output)
+
+    def _host(self) -> Handles:
+        """Start a first process and let the zygote put the program beside it."""
+        host_read, host_write = os.pipe()
+        problem_read, problem_write = os.pipe()
+        status_read, status_write = os.pipe()
+        output_read, output_write = os.pipe()
+        first = os.fork()
+        if first == 0:
+            os.close(host_read)
+            unused = inside.Pipes(go=host_write, problem=problem_write, status=-1, output=None)
+            inside.run_host(unused)
+        os.close(host_write)
+        first_fd = os.pidfd_open(first)
+        try:
+            pipes = inside.Pipes(
+                go=host_read, problem=problem_write, status=status_write, output=output_write
+            )
+            child = self._place_program(pipes, problem_read, first_fd)
+        except BaseException:
+            signal.pidfd_send_signal(first_fd, signal.SIGKILL)
+            os.waitpid(first, 0)
+            raise
+        for descriptor in (host_read, problem_read, status_write, output_write, first_fd):
+            os.close(descriptor)
+        handles = Handles(
+            first=first, group=self._group, status=status_read, output=Output(output_read, log=None)
+        )
+        if not handles.program:
+            handles.end()
+            os.waitpid(first, 0)
+            raise LostError
+        handles.host(child)
+        return handles
+
+    def _place_program(self, pipes: inside.Pipes, problem_read: int, first_fd: int) -> int:
+        """Have the program put in; returns its pid when it is our own child, else 0."""
+        if not os.read(pipes.go, 1):
+            os.close(pipes.problem)
+            raise RefusedError(_read_problem(problem_read))
+        groups = [] if self._group is None else self._group.open_doors()
+        self._source.ask(self._spec, pipes, first_fd, groups)
+        os.close(pipes.problem)
+        problem = _read_problem(problem_read)
+        child = 0
+        if problem.startswith(NO_ZYGOTE):
+            spec = without_zygote(self._spec)
+            if spec is None:
+                raise RefusedError(problem)
+            child = self._execute(spec, pipes, groups)
+        elif problem:
+            raise RefusedError(problem)
+        for group in groups:
+            os.close(group)
+        return child
+
+    def _execute(self, spec: Spec, pipes: inside.Pipes, groups: list[int]) -> int:
+        """Do what the zygote would have done, for a program that can be executed instead."""
+        problem_read, pipes.problem = os.pipe()
+        child = os.fork()
+        if child == 0:
+            for group in groups:
+                os.write(group, b"0")
+            inside.run_program(spec, pipes)
+        os.close(pipes.problem)
+        problem = _read_problem(problem_read)
+        os.close(problem_read)
+        if problem:
+            raise RefusedError(problem)
+        os.write(pipes.status, f"{child}\n".encode())
+        return child
+
+
+def _read_problem(source: int) -> str:
+    """Return the words about a failed start; empty when it went well."""
+    text = b""
+    while data := os.read(source, 4096):
+        text += data
+    return text.decode(errors="replace")
 
 
 def enter_namespaces(spec: Spec) -> None:
@@ -202,10 +325,36 @@ def main(control_number: int | None) -> int:
     return keep(spec, control)
 
 
-def keep(spec: Spec, control: socket.socket | None, *, channel: int | None = None) -> int:
-    """Keep the sandbox of `spec`; in a zygote's fork its program may have a `channel`."""
+def keep_given(descriptors: list[int], zygote: socket.socket | None) -> int:
+    """Keep the sandbox of a launch: the caller's control line, the spec and perhaps a channel."""
+    number, written, *channel = descriptors
+    spec: Spec = json.loads(os.pread(written, _SPEC_BYTES, 0))
+    if zygote is not None and not can_join(spec):
+        # Only a fork of the zygote itself can make such a sandbox for its own fork.
+        socket.send_fds(zygote, [KEEP], descriptors)
+        return 0
+    os.close(written)
+    source = Source(channel=channel[0] if channel else None, zygote=zygote)
+    return keep(spec, socket.socket(fileno=number), source)
+
+
+def keep_executed(descriptors: list[int], problem: str) -> int:
+    """Keep the sandbox of a launch for which there is no zygote, because of `problem`."""
+    number, written, *_ = descriptors
+    control = socket.socket(fileno=number)
+    spec = without_zygote(json.loads(os.pread(written, _SPEC_BYTES, 0)))
+    if spec is None:
+        _say(control, {"failed": problem})
+        return inside.EXEC_FAILED
+    return keep(spec, control)
+
+
+def keep(spec: Spec, control: socket.socket | None, source: Source | None = None) -> int:
+    """Keep the sandbox of `spec`, whose program may come from a zygote."""
     try:
-        handles = Keeper(spec, channel).start()
+        handles = Keeper(spec, source).start()
+    except LostError:
+        return inside.EXEC_FAILED  # without a word: the caller tries again
     except (OSError, ValueError, RefusedError) as error:
         _say(control, {"failed": str(error)})
         if control is None:

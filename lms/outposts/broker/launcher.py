@@ -14,9 +14,8 @@ from typing import Any, Protocol
 
 from lms.outposts.broker import layout
 from lms.outposts.broker.address import socket_address
-from lms.outposts.broker.programs import FALLBACK
 from lms.outposts.broker.spec import Spec, blank_spec
-from lms.outposts.broker.zygotes import ZygoteError, shared_zygote
+from lms.outposts.broker.zygotes import START_SECONDS, ZygoteError, shared_zygote
 from lms.protocol.broker import KernelRequest, SandboxReport, Verdict
 
 __all__ = [
@@ -79,14 +78,20 @@ class KernelLauncher(Protocol):
 class KernelProcess:
     """A kernel in its sandbox; may be used from several threads."""
 
-    def __init__(self, control: socket.socket, keeper: subprocess.Popen[bytes] | None) -> None:
+    def __init__(
+        self,
+        control: socket.socket,
+        keeper: subprocess.Popen[bytes] | None,
+        *,
+        start_seconds: float = _START_SECONDS,
+    ) -> None:
         self._control = control
         self._keeper = keeper
         self._lock = threading.Lock()
         self._exit: int | None = None
         self._usage = Usage()
         #: The keeper's pid, as the launching machine counts; only for logs.
-        self.pid = self._await_start()
+        self.pid = self._await_start(start_seconds)
 
     def poll(self) -> int | None:
         """Return the exit code (negative: a signal) or None while it runs."""
@@ -125,8 +130,8 @@ class KernelProcess:
         with contextlib.suppress(OSError):
             self._control.send(json.dumps(message).encode())
 
-    def _await_start(self) -> int:
-        message = self._receive(_START_SECONDS)
+    def _await_start(self, seconds: float) -> int:
+        message = self._receive(seconds)
         started = message.get("started") if message else None
         if isinstance(started, dict):
             return int(started["pid"])
@@ -227,22 +232,16 @@ class BrokerLauncher:
         except OSError as error:
             control.close()
             raise SandboxUnavailableError(f"the broker does not answer: {error}") from error
-        return KernelProcess(control, None)
+        return KernelProcess(control, None, start_seconds=START_SECONDS)
 
 
 def _launch(spec: Spec, channel: socket.socket | None) -> KernelProcess:
     if not spec["program"]:
         return _execute(spec)
     try:
-        try:
-            return _fork(spec, channel)
-        except KeeperLostError:
-            return _fork(spec, channel)  # the zygote died with our launch in its hands
-    except ZygoteError as error:
-        fallback = without_zygote(spec)
-        if fallback is None:
-            raise SandboxUnavailableError(str(error)) from error
-        return _execute(fallback)
+        return _fork(spec, channel)
+    except KeeperLostError:
+        return _fork(spec, channel)  # the zygote died with our launch in its hands
 
 
 def _fork(spec: Spec, channel: socket.socket | None) -> KernelProcess:
@@ -251,10 +250,10 @@ def _fork(spec: Spec, channel: socket.socket | None) -> KernelProcess:
         try:
             number = None if channel is None else channel.fileno()
             shared_zygote.fork(spec, theirs.fileno(), number)
-        except ZygoteError:
+        except ZygoteError as error:
             ours.close()
-            raise
-    return KernelProcess(ours, None)
+            raise SandboxUnavailableError(str(error)) from error
+    return KernelProcess(ours, None, start_seconds=START_SECONDS)
 
 
 def _execute(spec: Spec) -> KernelProcess:
@@ -262,14 +261,6 @@ def _execute(spec: Spec) -> KernelProcess:
     with theirs:
         keeper = start_keeper(spec, control=theirs)
     return KernelProcess(ours, keeper)
-
-
-def without_zygote(spec: Spec) -> Spec | None:
-    """Return what executes the program of `spec` afresh, or None when only a fork can run it."""
-    words = FALLBACK.get(spec["program"])
-    if words is None:
-        return None
-    return spec | {"program": "", "argv": [*words, *spec["argv"]]}
 
 
 def kernel_spec(request: KernelRequest, *, caller_uid: int, caller_pid: int) -> Spec:

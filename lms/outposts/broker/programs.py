@@ -20,28 +20,11 @@ from typing import NoReturn, Protocol, cast
 
 from lms.outposts.broker import syscalls
 from lms.outposts.broker.descriptors import close_all_but
+from lms.outposts.broker.forks import MODULES
+from lms.outposts.broker.signals import reset_signals
 from lms.outposts.broker.spec import Spec
 from lms.outposts.environment import replace_environment
 
-#: Program -> the module whose `run(channel, argv)` it is; `prepare()` runs once in the zygote.
-MODULES = {"kernel": "lms.outposts.kernels.jupyter", "cells": "lms.outposts.kernels.cells"}
-#: What "kernel" is where no zygote can be had.
-FALLBACK = {"kernel": (sys.executable, "-P", "-m", MODULES["kernel"])}
-#: The variables of every zygote, and the only ones: grading must give the same result each time.
-ENVIRONMENT = {
-    "PATH": "/usr/local/bin:/usr/bin:/bin",
-    "LANG": "C.UTF-8",
-    "TZ": "UTC",
-    "PYTHONHASHSEED": "0",
-    "PYTHONDONTWRITEBYTECODE": "1",
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "NUMEXPR_NUM_THREADS": "1",
-    "JUPYTER_PLATFORM_DIRS": "0",
-    # debugpy would complain to every kernel's output.
-    "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-}
 #: A program that raised what nobody caught, as Python itself ends.
 _UNCAUGHT_EXIT = 1
 #: Python ignores these two from its start.
@@ -63,15 +46,6 @@ def prepare(program: str) -> None:
     prepare_it: Callable[[], None] | None = getattr(load(program), "prepare", None)
     if prepare_it is not None:
         prepare_it()
-
-
-def reset_signals() -> None:
-    """Let every signal do what it does in a process without Python, and block none."""
-    signal.set_wakeup_fd(-1)
-    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-        if signal.getsignal(number) is not signal.SIG_DFL:
-            signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def run(spec: Spec, channel: int | None, started: int) -> NoReturn:

@@ -25,11 +25,11 @@ from lms.outposts.broker.launcher import (
     MESSAGE_BYTES,
     kernel_spec,
     start_keeper,
-    without_zygote,
 )
-from lms.outposts.broker.launches import Launch, Launches
 from lms.outposts.broker.probe import probe
 from lms.outposts.broker.servers import ServerPlaces, ServerRefusedError, Servers
+from lms.outposts.broker.spec import Spec
+from lms.outposts.broker.zygotes import ZygoteError, ZygoteProcess
 from lms.protocol.broker import (
     KernelRequest,
     SandboxReport,
@@ -89,13 +89,13 @@ class Broker:
         self._callers: dict[socket.socket, _Caller] = {}
         self._report: SandboxReport | None = None
         self._wake = os.pipe()
-        self._launches = Launches(self._selector, self._execute)
+        self._zygote: ZygoteProcess | None = None
 
     def run(self) -> None:
         """Listen until SIGTERM or `stop`; servers and kernels that run go on."""
         cgroups.sweep(cgroups.detect())
         if self._config.zygote_at_start:
-            self._launches.start()
+            self._start_zygote()
         self._report = probe()
         with self._listen() as listener:
             self._selector.register(listener, selectors.EVENT_READ)
@@ -103,7 +103,8 @@ class Broker:
             _log.info("listening on %s", self._config.socket_path)
             while self._serve_once(listener):
                 self._tidy()
-        self._launches.close()
+        if self._zygote is not None:
+            self._zygote.end()
         self._config.socket_path.unlink(missing_ok=True)
 
     def stop(self) -> None:
@@ -116,8 +117,8 @@ class Broker:
                 return False
             if key.fileobj is listener:
                 self._accept(listener)
-            elif self._launches.is_zygote(key.fileobj):
-                self._launches.read()
+            elif key.fileobj is self._zygote:
+                self._look_at_zygote()
             elif isinstance(key.fileobj, socket.socket):
                 self._read(key.fileobj)
         return True
@@ -209,18 +210,35 @@ class Broker:
             spec["isolated"] = False
         self._hand_over(caller)
         if spec["program"]:
-            self._launches.add(Launch(spec, caller, channel))
+            self._fork(spec, caller, channel)
         else:
             self._keepers.append(start_keeper(spec, control=caller))
 
-    def _execute(self, launch: Launch) -> None:
-        """Start a launch for which there is no zygote, where a fresh interpreter can run it."""
-        spec = without_zygote(launch.spec)
-        if spec is None:
-            launch.refuse("the zygote cannot start; the broker's log says why")
+    def _fork(self, spec: Spec, caller: socket.socket, channel: int | None) -> None:
+        """Hand a launch to the zygote, which is started when there is none."""
+        zygote = self._zygote or self._start_zygote()
+        try:
+            zygote.fork(spec, caller.fileno(), channel)
+        except ZygoteError as error:
+            raise RefusedError(str(error)) from error
+
+    def _start_zygote(self) -> ZygoteProcess:
+        self._zygote = zygote = ZygoteProcess()
+        self._selector.register(zygote, selectors.EVENT_READ)
+        return zygote
+
+    def _look_at_zygote(self) -> None:
+        """Take what the zygote says; when its nursery has ended, start another."""
+        zygote = self._zygote
+        if zygote is None:
             return
-        self._keepers.append(start_keeper(spec, control=launch.control))
-        launch.close()
+        zygote.read()
+        if zygote.problem:
+            _log.warning("the zygote cannot start: %s", zygote.problem)
+        if zygote.has_ended:
+            _log.warning("the zygote's nursery has ended and is started again")
+            self._selector.unregister(zygote)
+            self._start_zygote()
 
     def _ask_server(self, verb: str, value: object) -> dict[str, object]:
         if not isinstance(value, dict):
@@ -253,7 +271,6 @@ class Broker:
         return self._callers.pop(caller)
 
     def _tidy(self) -> None:
-        self._launches.tick()
         now = time.monotonic()
         for caller in [caller for caller, who in self._callers.items() if now > who.until]:
             self._forget(caller)

@@ -94,6 +94,27 @@ class Handles:
         if self.program:
             with contextlib.suppress(OSError):
                 self.program_fd = os.open(f"/proc/{self.program}", os.O_DIRECTORY)
+        #: The program is no child of the first process: its end must be waited for.
+        self.hosted = False
+        #: Its pid when it is our own child.
+        self.child = 0
+
+    def host(self, child: int) -> None:
+        """Take the program as one that was put beside the first process."""
+        self.hosted, self.child = True, child
+        if self.program_fd is not None:
+            os.close(self.program_fd)
+            self.program_fd = None
+        # Its pid is as we count, not as the sandbox does; when it has gone already, so may all.
+        try:
+            self.program_fd = os.pidfd_open(self.program)
+        except OSError:
+            self.end()
+
+    def end(self) -> None:
+        """End the first process, and with it the sandbox."""
+        with contextlib.suppress(OSError):
+            signal.pidfd_send_signal(self.first_fd, signal.SIGKILL)
 
 
 def _read_pid(status: int) -> int:
@@ -130,6 +151,8 @@ class Watch:
             self._handles.first_fd: self._on_end,
             wake_read: lambda: self._on_signals(os.read(wake_read, 64)),
         }
+        if self._handles.hosted and self._handles.program_fd is not None:
+            self._handlers[self._handles.program_fd] = lambda: self._on_program_end(poll)
         if self._control is not None:
             self._handlers[self._control.fileno()] = self._on_control
         if self._handles.output is not None:
@@ -167,6 +190,11 @@ class Watch:
 
     def _on_end(self) -> None:
         self._ended = True
+
+    def _on_program_end(self, poll: select.poll) -> None:
+        if self._handles.program_fd is not None:
+            poll.unregister(self._handles.program_fd)
+        self._handles.end()
 
     def _on_signals(self, numbers: bytes) -> None:
         for number in numbers:
@@ -215,8 +243,7 @@ class Watch:
         self._verdict = self._verdict or verdict
         if not self._spec["isolated"]:
             usage.kill_descendants(self._handles.first)
-        with contextlib.suppress(OSError):
-            signal.pidfd_send_signal(self._handles.first_fd, signal.SIGKILL)
+        self._handles.end()
 
     def _check_limits(self) -> None:
         now, spec, handles = time.monotonic(), self._spec, self._handles
@@ -258,13 +285,24 @@ class Watch:
                 signal.pidfd_send_signal(process, signal.SIGKILL)
                 os.close(process)
 
+    def _read_exit(self) -> int:
+        """Return the program's exit code, from whoever was its parent."""
+        handles = self._handles
+        if handles.child:
+            return os.waitstatus_to_exitcode(os.waitpid(handles.child, 0)[1])
+        status = os.read(handles.status, 64)
+        if status.strip():
+            return os.waitstatus_to_exitcode(int(status))
+        if handles.hosted:  # the zygote died meanwhile, and nobody knows how the program ended
+            self._verdict = self._verdict or "abandoned"
+        return -signal.SIGKILL
+
     def _finish(self) -> dict[str, object]:
         spec, handles = self._spec, self._handles
         os.waitpid(handles.first, 0)
         if handles.output is not None:
             handles.output.drain()
-        status = os.read(handles.status, 64)
-        code = os.waitstatus_to_exitcode(int(status)) if status.strip() else -signal.SIGKILL
+        code = self._read_exit()
         oom = self._verdict == "out_of_memory"
         if handles.group is not None:
             oom = oom or handles.group.oom_kills() > 0

@@ -1,9 +1,10 @@
 """The zygote: a process that has imported the notebook environment and forks on request.
 
-A fresh single-threaded interpreter of its own. It listens to whoever started it, over one
-SEQPACKET socket: a message is one byte and carries the descriptors of a launch. It opens and
-reads none of them: the fork does, which is the keeper of one sandbox. So nothing about one run
-lies in the memory of another. It ends when that socket closes.
+A fresh single-threaded interpreter of its own. It listens to keepers over one SEQPACKET socket: a
+message says what is wanted and carries descriptors. The zygote opens and reads none of them, its
+forks do, so that nothing about one run lies in the memory of another. Forks of so large a process
+cost more than all else in a launch, so there is one a run wherever it can be put into a sandbox
+from outside; that takes root. Elsewhere the fork is the keeper, and forks again.
 """
 
 import contextlib
@@ -21,9 +22,11 @@ import time
 import traceback
 from typing import NoReturn
 
-from lms.outposts.broker import cgroups, keeper, programs, seccomp, syscalls
+from lms.outposts.broker import cgroups, inside, keeper, programs, syscalls
 from lms.outposts.broker.descriptors import close_all_but, receive
-from lms.outposts.environment import replace_environment
+from lms.outposts.broker.forks import FAILED, JOIN, KEEP, MAX_DESCRIPTORS, MODULES, READY
+from lms.outposts.broker.signals import reset_signals
+from lms.outposts.environment import process_environment, replace_environment
 
 #: What notebooks and kernels use, imported once; a module that is not installed is left out.
 IMPORTS = (
@@ -41,11 +44,8 @@ IMPORTS = (
     "sklearn",
     "torch",
 )
-READY = b"r"
-FAILED = b"f"
-#: Descriptors of a request: the caller's control line, the spec, and the program's channel.
-MAX_DESCRIPTORS = 3
 _THREADS_SECONDS = 10.0
+_STREAMS = (0, 1, 2)
 
 
 def load() -> None:
@@ -54,10 +54,10 @@ def load() -> None:
     folder = tempfile.mkdtemp(prefix="zygote-")
     try:
         own = {"HOME": folder, "MPLCONFIGDIR": folder, "IPYTHONDIR": folder}
-        replace_environment(programs.ENVIRONMENT | own)
+        replace_environment(process_environment() | own)
         for name in IMPORTS:
             _import(name)
-        for program in programs.MODULES:
+        for program in MODULES:
             programs.prepare(program)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -78,11 +78,14 @@ def _import(name: str) -> None:
 
 
 class Zygote:
-    """Takes launches from `line` and forks a keeper for each."""
+    """Takes requests from `line` and forks for each."""
 
     def __init__(self, line: socket.socket) -> None:
         self._line = line
         self._hierarchy = cgroups.detect()
+        self._own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY)
+        #: Programs put into sandboxes, with the pipe that is told how each ended.
+        self._programs: dict[int, int] = {}
         self._wake = os.pipe()
         for end in self._wake:
             os.set_blocking(end, False)
@@ -107,11 +110,31 @@ class Zygote:
         data, descriptors = receive(self._line, 16, MAX_DESCRIPTORS)
         if not data:
             return False
-        if len(descriptors) >= MAX_DESCRIPTORS - 1 and os.fork() == 0:
+        if data[:1] == JOIN:
+            self._join(descriptors, has_channel=data[1:] == b"c")
+        elif data == KEEP and os.fork() == 0:
             _keep(descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
         return True
+
+    def _join(self, descriptors: list[int], *, has_channel: bool) -> None:
+        """Fork a program into the sandbox whose first process the second descriptor names."""
+        _, first, status, problem, *_ = descriptors
+        try:
+            # Of a new process only the namespace of pids must be set before it is there.
+            syscalls.setns(first, syscalls.CLONE_NEWPID)
+            try:
+                pid = os.fork()
+                if pid == 0:
+                    _enter(descriptors, has_channel=has_channel)
+            finally:
+                syscalls.setns(self._own_pids, syscalls.CLONE_NEWPID)
+        except OSError as error:
+            os.write(problem, str(error).encode()[:4000])
+            return
+        self._programs[pid] = os.dup(status)
+        os.write(status, f"{pid}\n".encode())
 
     def _reap(self) -> None:
         killed = False
@@ -120,10 +143,37 @@ class Zygote:
                 pid, status = os.waitpid(-1, os.WNOHANG)
                 if pid == 0:
                     break
-                killed = killed or os.WIFSIGNALED(status)
+                told = self._programs.pop(pid, None)
+                if told is None:
+                    killed = killed or os.WIFSIGNALED(status)
+                    continue
+                with contextlib.suppress(OSError):
+                    os.write(told, str(status).encode())
+                os.close(told)
         if killed:
             # A killed keeper could not remove its control group.
             cgroups.sweep(self._hierarchy)
+
+
+def _enter(descriptors: list[int], *, has_channel: bool) -> NoReturn:
+    """Be the program of a sandbox that a keeper has built."""
+    written, first, status, problem, output, *rest = descriptors
+    try:
+        close_all_but([*_STREAMS, *descriptors])
+        reset_signals()
+        channel = rest.pop(0) if has_channel else None
+        for group in rest:
+            os.write(group, b"0")
+        kinds = syscalls.CLONE_NEWNS | syscalls.CLONE_NEWNET
+        syscalls.setns(first, kinds | syscalls.CLONE_NEWIPC | syscalls.CLONE_NEWUTS)
+        spec = json.loads(os.pread(written, 1 << 24, 0))
+        pipes = inside.Pipes(go=-1, problem=problem, status=status, output=output, channel=channel)
+        inside.run_program(spec, pipes)
+    except BaseException as error:  # noqa: BLE001 - the edge of a process
+        with contextlib.suppress(OSError):
+            os.write(problem, str(error).encode()[:4000])
+    finally:
+        os._exit(inside.EXEC_FAILED)
 
 
 def _keep(descriptors: list[int]) -> NoReturn:
@@ -131,39 +181,35 @@ def _keep(descriptors: list[int]) -> NoReturn:
     code = 1
     try:
         os.setsid()
-        close_all_but([0, 1, 2, *descriptors])
-        programs.reset_signals()
+        close_all_but([*_STREAMS, *descriptors])
+        reset_signals()
         syscalls.name_process("seodang-keeper")
-        control, written, *channel = descriptors
-        with open(written, "rb") as file:
-            spec = json.loads(file.read())
-        code = keeper.keep(
-            spec, socket.socket(fileno=control), channel=channel[0] if channel else None
-        )
+        code = keeper.keep_given(descriptors, None)
     except BaseException:  # noqa: BLE001 - the edge of a process
         traceback.print_exc()
     finally:
         os._exit(code)
 
 
-def main(number: int) -> int:
-    """Be a zygote for whoever holds the other end of socket `number`."""
-    os.set_inheritable(number, False)  # noqa: FBT003 - has no keyword
+def main(number: int, news: int) -> int:
+    """Be a zygote for who asks over socket `number`; say over socket `news` how the start went."""
+    for descriptor in (number, news):
+        os.set_inheritable(descriptor, False)  # noqa: FBT003 - has no keyword
     syscalls.name_process("seodang-zygote")
-    line = socket.socket(fileno=number)
+    line, ready = socket.socket(fileno=number), socket.socket(fileno=news)
     try:
         load()
-        seccomp.build_program(syscalls.machine())
         zygote = Zygote(line)
     except Exception as error:  # noqa: BLE001 - the edge of a process
         with contextlib.suppress(OSError):
-            line.send(FAILED + str(error).encode()[:4000])
+            ready.send(FAILED + str(error).encode()[:4000])
         return 1
     gc.collect()
     gc.freeze()
     # The keepers and what they run decide for themselves; a collection here only copies pages.
     gc.disable()
     with contextlib.suppress(OSError):
-        line.send(READY)
-        zygote.serve()
+        ready.send(READY)
+    ready.close()
+    zygote.serve()
     return 0

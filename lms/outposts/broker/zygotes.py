@@ -1,10 +1,12 @@
-"""The zygote as its owner sees it: started, asked to fork, found dead, started again.
+"""The nursery and its zygote as their owner sees them: started, asked to fork, started again.
 
-A broker owns one, and so does each process that starts sandboxes by itself. It ends with its
-owner, however that ends, since it listens to a socket that only its owner holds.
+A broker owns one, and so does each process that starts sandboxes by itself. Both end with their
+owner, however that ends, since they listen to a socket that only the owner holds. Nothing here
+waits: a launch that comes before the zygote is ready waits in its keeper.
 """
 
 import atexit
+import contextlib
 import json
 import os
 import select
@@ -15,15 +17,27 @@ import threading
 import time
 
 from lms.outposts.broker import layout
-from lms.outposts.broker.programs import ENVIRONMENT
+from lms.outposts.broker.forks import FAILED, KEEP, NO_ZYGOTE, READY
 from lms.outposts.broker.spec import Spec
-from lms.outposts.broker.zygote import FAILED, READY
 
 #: Importing everything takes some seconds of processor time; a busy machine has little of it.
 START_SECONDS = 120.0
+#: The variables of every zygote, and the only ones: grading must give the same result each time.
+ENVIRONMENT = {
+    "PATH": "/usr/local/bin:/usr/bin:/bin",
+    "LANG": "C.UTF-8",
+    "TZ": "UTC",
+    "PYTHONHASHSEED": "0",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "NUMEXPR_NUM_THREADS": "1",
+    "JUPYTER_PLATFORM_DIRS": "0",
+    # debugpy would complain to every kernel's output.
+    "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+}
 _MESSAGE_BYTES = 8192
-#: How long nobody asks again for a zygote that could not start.
-_REST_SECONDS = 30.0
 _ENDING_SECONDS = 5.0
 
 
@@ -32,21 +46,22 @@ class ZygoteError(Exception):
 
 
 class ZygoteProcess:
-    """One zygote from its start to its end; for one thread at a time."""
+    """One nursery with its zygote, from start to end; for one thread at a time."""
 
     def __init__(self) -> None:
         self._line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._popen = _start(theirs.fileno())
         self._line.setblocking(False)  # noqa: FBT003 - has no keyword
-        #: Whether it has imported everything.
+        #: Whether the zygote has imported everything.
         self.is_ready = False
-        #: Why it has ended; None while it lives.
-        self.problem: str | None = None
+        #: Why the zygote could not start, when last we heard.
+        self.problem = ""
+        self.has_ended = False
 
     @property
     def pid(self) -> int:
-        """Return its process id."""
+        """Return the nursery's process id, which is its session's as well."""
         return self._popen.pid
 
     def fileno(self) -> int:
@@ -54,8 +69,8 @@ class ZygoteProcess:
         return self._line.fileno()
 
     def read(self) -> None:
-        """Take what it says: that it is ready, or has ended."""
-        while self.problem is None:
+        """Take what it says: that the zygote is ready, or cannot start, or that it has ended."""
+        while not self.has_ended:
             try:
                 data = self._line.recv(_MESSAGE_BYTES)
             except BlockingIOError:
@@ -63,22 +78,24 @@ class ZygoteProcess:
             except OSError:
                 data = b""
             if data[:1] == READY:
-                self.is_ready = True
-                continue
-            self.end(data[1:].decode(errors="replace") if data[:1] == FAILED else "")
+                self.is_ready, self.problem = True, ""
+            elif data[:1] == FAILED:
+                self.problem = data[1:].decode(errors="replace")
+            else:
+                self.end()
 
     def wait_until_ready(self, seconds: float) -> None:
-        """Wait until it is ready; raises ZygoteError when it ended or takes too long."""
+        """Wait until the zygote is ready; raises ZygoteError when it cannot be or takes long."""
         end = time.monotonic() + seconds
         poll = select.poll()
         poll.register(self._line, select.POLLIN)
-        while not self.is_ready and self.problem is None:
+        while not self.is_ready:
             left = end - time.monotonic()
             if left <= 0 or not poll.poll(left * 1000):
                 raise ZygoteError(f"the zygote is not ready after {seconds:.0f} seconds")
             self.read()
-        if self.problem is not None:
-            raise ZygoteError(f"the zygote cannot start: {self.problem}")
+            if self.problem or self.has_ended:
+                raise ZygoteError(self.problem or f"{NO_ZYGOTE}: its nursery ended")
 
     def fork(self, spec: Spec, control: int, channel: int | None) -> None:
         """Hand over a launch with its two descriptors; raises ZygoteError when it cannot."""
@@ -86,25 +103,22 @@ class ZygoteProcess:
         try:
             with os.fdopen(os.dup(written), "wb") as file:
                 file.write(json.dumps(spec).encode())
-            os.lseek(written, 0, os.SEEK_SET)
             descriptors = [control, written, *([] if channel is None else [channel])]
-            socket.send_fds(self._line, [b"k"], descriptors)
+            socket.send_fds(self._line, [KEEP], descriptors)
         except OSError as error:
-            raise ZygoteError(f"the zygote does not take a launch: {error}") from error
+            raise ZygoteError(f"the nursery does not take a launch: {error}") from error
         finally:
             os.close(written)
 
-    def end(self, problem: str = "") -> None:
-        """End it at once, for `problem`; what it has forked goes on."""
+    def end(self) -> None:
+        """End it; what it has forked goes on."""
         self._line.close()
-        if problem:
-            self._popen.kill()
+        self.has_ended = True
         try:
             self._popen.wait(_ENDING_SECONDS)
         except subprocess.TimeoutExpired:
             self._popen.kill()
             self._popen.wait()
-        self.problem = problem or f"it ended with {self._popen.returncode}"
 
     def forget(self) -> None:
         """Let go of it in a fork of its owner, whose child it is not."""
@@ -116,16 +130,23 @@ def _start(number: int) -> "subprocess.Popen[bytes]":
     root = layout.source_root()
     program = (
         f"import sys; sys.path += [] if {root!r} in sys.path else [{root!r}]\n"
-        f"from lms.outposts.broker.zygote import main; sys.exit(main({number}))"
+        "from lms.outposts.broker.zygote import main; sys.exit(main(*map(int, sys.argv[1:])))"
     )
     # Not -I: that would not take the hash seed. The environment is ours alone.
+    zygote = [sys.executable, "-s", "-P", "-c", program]
+    nursery = (
+        f"import sys; sys.path.insert(0, {root!r}); "
+        "from lms.outposts.broker.nursery import main; "
+        f"sys.exit(main({number}, *sys.argv[1:]))"
+    )
+    # -I -S: as light as can be, and nothing of a folder or site-packages gets in.
     return subprocess.Popen(
-        [sys.executable, "-s", "-P", "-c", program],
+        [sys.executable, "-I", "-S", "-c", nursery, json.dumps(zygote), json.dumps(ENVIRONMENT)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         pass_fds=(number,),
         cwd="/",
-        env=ENVIRONMENT,
+        env={"PYTHONDONTWRITEBYTECODE": "1"},
         start_new_session=True,
     )
 
@@ -136,27 +157,25 @@ class SharedZygote:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._process: ZygoteProcess | None = None
-        self._problem: ZygoteError | None = None
-        self._ask_again_at = 0.0
 
     def fork(self, spec: Spec, control: int, channel: int | None) -> None:
-        """Hand a launch to the zygote once it is ready; raises ZygoteError."""
+        """Hand over a launch; raises ZygoteError."""
         with self._lock:
             try:
-                self._ready().fork(spec, control, channel)
+                self._living().fork(spec, control, channel)
             except ZygoteError:
-                # It may have died since it was last used.
+                # It may have died since we looked.
                 self._end()
-                self._ready().fork(spec, control, channel)
+                self._living().fork(spec, control, channel)
 
     def warm_up(self) -> None:
         """Start the zygote and wait until it is ready; raises ZygoteError."""
         with self._lock:
-            self._ready()
+            self._living().wait_until_ready(START_SECONDS)
 
     @property
     def pid(self) -> int | None:
-        """Return the zygote's process id, or None when there is none."""
+        """Return the nursery's process id, or None when there is none."""
         return None if self._process is None else self._process.pid
 
     def close(self) -> None:
@@ -164,35 +183,24 @@ class SharedZygote:
         with self._lock:
             self._end()
 
-    def _ready(self) -> ZygoteProcess:
-        if self._process is not None:
-            self._process.read()
-            if self._process.problem is None:
-                return self._process
-            self._process = None
-        if self._problem is not None and time.monotonic() < self._ask_again_at:
-            raise self._problem
-        process = ZygoteProcess()
-        try:
-            process.wait_until_ready(START_SECONDS)
-        except ZygoteError as error:
-            process.end()
-            self._problem = error
-            self._ask_again_at = time.monotonic() + _REST_SECONDS
-            raise
-        self._process, self._problem = process, None
-        return process
-
-    def _end(self) -> None:
-        if self._process is not None:
-            self._process.end()
-            self._process = None
-
     def forget(self) -> None:
         """Let go of it in a fork of this process."""
         self._lock = threading.Lock()
         if self._process is not None:
             self._process.forget()
+            self._process = None
+
+    def _living(self) -> ZygoteProcess:
+        if self._process is not None:
+            self._process.read()
+        if self._process is None or self._process.has_ended:
+            self._process = ZygoteProcess()
+        return self._process
+
+    def _end(self) -> None:
+        if self._process is not None:
+            with contextlib.suppress(OSError):
+                self._process.end()
             self._process = None
 
 

@@ -1,0 +1,35 @@
+"""What owner, nursery, keepers and zygote say to one another about forks."""
+
+import sys
+
+from lms.outposts.broker.spec import Spec
+
+#: The zygote has imported everything, or cannot; the reason follows.
+READY = b"r"
+FAILED = b"f"
+#: A launch: the caller's control line, the spec and, where there is one, the program's channel.
+KEEP = b"k"
+#: A program for a sandbox that stands: the spec, a pidfd of its first process, the pipes for
+#: status, problem and output, the channel (then a `c` follows) and the control group's doors.
+JOIN = b"j"
+MAX_DESCRIPTORS = 12
+#: How the reason begins when there is no zygote to fork from.
+NO_ZYGOTE = "the zygote cannot start"
+
+#: Program -> the module whose `run(channel, argv)` it is; `prepare()` runs once in the zygote.
+MODULES = {"kernel": "lms.outposts.kernels.jupyter", "cells": "lms.outposts.kernels.cells"}
+#: What a program is where no zygote can be had.
+_FALLBACK = {"kernel": (sys.executable, "-P", "-m", MODULES["kernel"])}
+
+
+def without_zygote(spec: Spec) -> Spec | None:
+    """Return what executes the program of `spec` afresh, or None when only a fork can run it."""
+    words = _FALLBACK.get(spec["program"])
+    if words is None:
+        return None
+    return spec | {"program": "", "argv": [*words, *spec["argv"]]}
+
+
+def can_join(spec: Spec) -> bool:
+    """Tell whether a zygote can put a program into this sandbox from outside."""
+    return spec["isolated"] and not spec["user_namespace"]
