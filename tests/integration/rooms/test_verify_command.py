@@ -162,7 +162,10 @@ def test_a_wrong_hidden_test_is_mended_with_a_preview_first(site: Site) -> None:
         newest = latest_run(session, preview.submission_id)
         assert newest is not None
         assert (newest.id, newest.score, newest.number) == (preview.id, 2.0, 3)
+        assert (newest.integrity, newest.held) == ("verified", False)
+        site.receipt.write_text(session.get_one(GradeReceipt, newest.id).document)
     assert run("audit", "verify")[0] == 0
+    assert run("grade", "--verify", site.receipt)[0] == 0
 
 
 def test_the_key_can_change_and_the_log_shows_a_change_of_a_score(site: Site) -> None:
