@@ -316,9 +316,9 @@ def _encode_set(encoder: Encoder, value: set[Any]) -> Node:
 
 
 def _decode_list(decoder: Decoder, node: Sequence[Any]) -> list[Any]:
-    value: list[Any] = []
-    decoder.made(decoder.reserve(), value)
-    value.extend(map(decoder.read, node[1:]))
+    number = decoder.reserve()
+    value = list(map(decoder.read, node[1:]))
+    decoder.made(number, value)
     return value
 
 
@@ -341,18 +341,19 @@ def _decode_packed(decoder: Decoder, node: Sequence[Any]) -> list[Any]:
 
 
 def _decode_dict(decoder: Decoder, node: Sequence[Any]) -> dict[Any, Any]:
+    number = decoder.reserve()
     value: dict[Any, Any] = {}
-    decoder.made(decoder.reserve(), value)
     parts = iter(node[1:])
     for key in parts:
         value[decoder.read(key)] = decoder.read(next(parts, ()))
+    decoder.made(number, value)
     return value
 
 
 def _decode_set(decoder: Decoder, node: Sequence[Any]) -> set[Any]:
-    value: set[Any] = set()
-    decoder.made(decoder.reserve(), value)
-    value.update(map(decoder.read, node[1:]))
+    number = decoder.reserve()
+    value = set(map(decoder.read, node[1:]))
+    decoder.made(number, value)
     return value
 
 

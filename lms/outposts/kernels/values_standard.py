@@ -160,17 +160,14 @@ def _fill(decoder: Decoder, value: dict[Any, Any], parts: Sequence[Any]) -> None
     if len(parts) % 2:
         raise BrokenValueError("a key without a value")
     for place in range(0, len(parts), 2):
-        dict.__setitem__(value, decoder.read(parts[place]), decoder.read(parts[place + 1]))
+        value[decoder.read(parts[place])] = decoder.read(parts[place + 1])
 
 
 def _decode_counter(decoder: Decoder, node: Sequence[Any]) -> Any:  # noqa: ANN401 (a kind of dict)
+    number = decoder.reserve()
     value: Any = Counter() if node[0] == "co" else OrderedDict()
-    decoder.made(decoder.reserve(), value)
-    parts = node[1:]
-    if len(parts) % 2:
-        raise BrokenValueError("a key without a value")
-    for place in range(0, len(parts), 2):
-        value[decoder.read(parts[place])] = decoder.read(parts[place + 1])
+    _fill(decoder, value, node[1:])
+    decoder.made(number, value)
     return value
 
 
@@ -178,8 +175,8 @@ def _decode_defaultdict(decoder: Decoder, node: Sequence[Any]) -> Any:  # noqa: 
     number = decoder.reserve()
     factory = decoder.read(node[1])
     value: Any = defaultdict(factory)
-    decoder.made(number, value)
     _fill(decoder, value, node[2:])
+    decoder.made(number, value)
     return value
 
 
@@ -193,9 +190,9 @@ def _encode_deque(encoder: Encoder, value: "deque[Any]") -> Node:
 
 def _decode_deque(decoder: Decoder, node: Sequence[Any]) -> "deque[Any]":
     longest = None if node[1] is None else _whole(node[1])
-    value: deque[Any] = deque(maxlen=longest)
-    decoder.made(decoder.reserve(), value)
-    value.extend(map(decoder.read, node[2:]))
+    number = decoder.reserve()
+    value: deque[Any] = deque(map(decoder.read, node[2:]), maxlen=longest)
+    decoder.made(number, value)
     return value
 
 

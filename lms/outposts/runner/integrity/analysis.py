@@ -39,6 +39,8 @@ class CellFacts:
     unsafe: str = ""
     #: A name by which it looks into the student's interpreter, or empty.
     inside: str = ""
+    #: Whose value the last line shows as it is, such as `answer` in `answer(3)`, or empty.
+    shown: str = ""
     is_python: bool = True
 
 
@@ -72,6 +74,7 @@ def facts_of(source: str) -> CellFacts:
         origins=dict(origin for node in imports for origin in _origins(node)),
         classes=dict(_classes(tree)),
         unsafe=min(unsafe, default=""),
+        shown=_shown(tree),
         inside=min((used | modules) & _INSIDE, default=""),
     )
 
@@ -156,3 +159,26 @@ def _makes_tuple(value: ast.expr) -> bool:
         "namedtuple",
         "make_dataclass",
     }
+
+
+def _shown(tree: ast.Module) -> str:
+    last = tree.body[-1] if tree.body else None
+    value: ast.expr | None = last.value if isinstance(last, ast.Expr) else None
+    made = {
+        target.id: node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    while value is not None:
+        match value:
+            case ast.Call(func=inner) | ast.Attribute(value=inner) | ast.Subscript(value=inner):
+                value = inner
+            case ast.Name(id=name):
+                if name not in made:
+                    return name
+                value = made.pop(name)
+            case _:
+                return ""
+    return ""

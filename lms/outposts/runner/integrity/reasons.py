@@ -57,6 +57,24 @@ def doubtful(cell: str, name: str) -> Sentence:
     )
 
 
+def odd_share(cell: str, value: str) -> Sentence:
+    """Say that a number on the last line is no share of the points."""
+    return sentence(
+        "The test %(cell)s ends in %(value)s, which is no share of its points.",
+        cell=cell,
+        value=value,
+    )
+
+
+def own_share(cell: str, name: str) -> Sentence:
+    """Say that a student's own value on the last line would be the score."""
+    return sentence(
+        "The test %(cell)s ends in a value of the student's %(name)s, which would be its score.",
+        cell=cell,
+        name=name,
+    )
+
+
 def student_ended(cell: str) -> Sentence:
     """Say that the student's process did not live to see the test."""
     return sentence(

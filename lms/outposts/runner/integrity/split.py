@@ -15,7 +15,7 @@ from nbformat import NotebookNode
 from lms.outposts.broker.launcher import Verdict
 from lms.outposts.runner.errors import KernelStartError
 from lms.outposts.runner.integrity import reasons
-from lms.outposts.runner.integrity.plan import IN_PROCESS, Owner, Plan, Role, Step
+from lms.outposts.runner.integrity.plan import IN_PROCESS, Owner, Plan, Role, Step, grade_id_of
 from lms.outposts.runner.integrity.talks import StudentSide, Talk, TestsEndedError
 from lms.outposts.runner.program import CellProgram
 from lms.outposts.runner.running import Started
@@ -135,9 +135,12 @@ class _Run:
             self._own(step, doubtful=True)
             return
         outputs, remarks = self._execute(step)
+        cell = self.cells[step.grade_id]
+        doubt = self._doubt(step, remarks) or _odd_share(cell, outputs)
+        if doubt is None and step.facts.shown in self._names(step):
+            doubt = reasons.own_share(step.grade_id, step.facts.shown)
         self._own(step, doubtful=False)
-        doubt = self._doubt(step, remarks)
-        score = _score(self.cells[step.grade_id], outputs)
+        score = _score(cell, outputs)
         self.judged[step.grade_id] = Judged(score=score, doubt=doubt)
 
     def _doubt(self, step: Step, remarks: list[Any]) -> Sentence | None:
@@ -219,3 +222,20 @@ def _score(cell: NotebookNode, outputs: list[NotebookNode]) -> float | None:
     except (ValueError, KeyError, TypeError, AttributeError, IndexError):
         return None
     return None if score is None else float(score)
+
+
+def _odd_share(cell: NotebookNode, outputs: list[NotebookNode]) -> Sentence | None:
+    """Say when the last value is a number that is no share of the points.
+
+    nbgrader gives all points for a negative number, and for one that is none.
+    """
+    points = float(cell.metadata["nbgrader"]["points"])
+    for output in outputs:
+        if output.output_type == "execute_result":
+            try:
+                share = float(output.data["text/plain"])
+            except ValueError:
+                return None
+            if not 0 <= share <= points:
+                return reasons.odd_share(grade_id_of(cell), output.data["text/plain"][:40])
+    return None
