@@ -1,5 +1,6 @@
 """ipykernel's kernel and shell without sockets: made once in the zygote, renewed in each fork."""
 
+import io
 import logging
 import os
 import signal
@@ -87,6 +88,7 @@ def make(folder: Path) -> CellKernel:
     _patch_debugger()
     shell.extension_manager.load_extension("storemagic")
     shell.user_ns_hidden.update(shell.user_ns)
+    _warm_up(shell)
     return kernel
 
 
@@ -123,12 +125,70 @@ def renew(kernel: CellKernel, line: ProgramLine) -> None:
 
 
 def _renew_folders(shell: Any) -> None:  # noqa: ANN401 (IPython has no types)
-    folder = own_environment().get("IPYTHONDIR") or str(Path("~/.ipython").expanduser())
-    shell.ipython_dir = folder
-    shell.profile_dir = ProfileDir.create_profile_dir_by_name(folder, "default")
+    """Move IPython's folders to where this sandbox has them; they are made when they are used."""
+    new = own_environment().get("IPYTHONDIR") or str(Path("~/.ipython").expanduser())
+    old = shell.ipython_dir
+    for kept in (shell, shell.profile_dir):
+        # Not by assignment: the observers would make a dozen folders.
+        values = kept._trait_values  # noqa: SLF001
+        for name, value in values.items():
+            if isinstance(value, str) and value.startswith(old):
+                values[name] = new + value[len(old) :]
     shell.db = None
     shell.history_manager.dir_hist[:] = [Path.cwd()]
     shell.starting_dir = str(Path.cwd())
+
+
+def _warm_up(shell: Any) -> None:  # noqa: ANN401 (IPython has no types)
+    """Run what every first cell runs once, so that no fork has to, and leave no trace of it."""
+    names = (shell.user_ns, shell.user_ns_hidden)
+    before, streams = [dict(kept) for kept in names], (sys.stdout, sys.stderr)
+    sys.stdout = sys.stderr = io.StringIO()
+    try:
+        for source in ("6 * 7", "None", "1 / 0", "f(:"):
+            shell.run_cell(source, store_history=False)
+    finally:
+        sys.stdout, sys.stderr = streams
+    for name in ("last_traceback", "last_type", "last_value", "last_exc"):
+        if hasattr(sys, name):
+            delattr(sys, name)
+    for kept, value in zip(names, before, strict=True):
+        kept.clear()
+        kept.update(value)
+    shell.user_ns["_oh"].clear()
+    hook, history = shell.displayhook, shell.history_manager
+    hook._, hook.__, hook.___ = "", "", ""
+    for kept in (history.output_hist, history.output_hist_reprs, history.outputs):
+        kept.clear()
+    history.exceptions.clear()
+    shell.compile._filename_map.clear()  # noqa: SLF001
+    shell._last_traceback = shell.InteractiveTB.tb = None  # noqa: SLF001
+    _remember_transformed(shell)
+
+
+def _remember_transformed(shell: Any) -> None:  # noqa: ANN401 (IPython has no types)
+    """Let a cell's magics be transformed once: ipykernel asks twice for every cell."""
+    manager = shell.input_transformer_manager
+    transform, lists = (
+        manager.transform_cell,
+        (
+            manager.cleanup_transforms,
+            manager.line_transforms,
+            manager.token_transformers,
+        ),
+    )
+    stock = [list(kept) for kept in lists]
+    known: dict[str, str] = {}
+
+    def transform_cell(cell: str) -> str:
+        if [list(kept) for kept in lists] != stock:
+            return str(transform(cell))  # a notebook's own may give something else each time
+        if cell not in known:
+            known.clear()
+            known[cell] = transform(cell)
+        return known[cell]
+
+    manager.transform_cell = transform_cell
 
 
 def _renew_path() -> None:
