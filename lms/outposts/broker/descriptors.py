@@ -25,6 +25,12 @@ def receive(line: socket.socket, size: int, most: int) -> tuple[bytes, list[int]
     return data, list(numbers[:most])
 
 
+def send(line: socket.socket, data: bytes, numbers: list[int], flags: int = 0) -> None:
+    """Send a message with descriptors; socket.send_fds would forget the flags."""
+    rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", numbers))
+    line.sendmsg([data], [rights], flags)
+
+
 def close_all_but(kept: Iterable[int]) -> None:
     """Close every descriptor of this process that is not in `kept`."""
     first = 0

@@ -12,6 +12,9 @@ KEEP = b"k"
 #: A program for a sandbox that stands: the spec, a pidfd of its first process, the pipes for
 #: status, problem and output, the channel (then a `c` follows) and the control group's doors.
 JOIN = b"j"
+#: A program in its caller's own rights, without a sandbox: the caller's line, which hears its pid
+#: and its end, what to run, and the channel.
+OPEN = b"o"
 MAX_DESCRIPTORS = 12
 #: How the reason begins when there is no zygote to fork from.
 NO_ZYGOTE = "the zygote cannot start"

@@ -112,6 +112,10 @@ class KernelProcess:
             if left <= 0:
                 raise TimeoutError(f"the kernel still runs after {timeout} seconds")
 
+    def fileno(self) -> int:
+        """Return what is readable when the kernel has ended."""
+        return self._control.fileno()
+
     def send_signal(self, number: int) -> None:
         """Send a signal to the kernel; nothing happens when it has ended."""
         self._say({"signal": int(number)})

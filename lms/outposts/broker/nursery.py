@@ -20,8 +20,8 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from lms.outposts.broker import cgroups, keeper, syscalls
-from lms.outposts.broker.descriptors import close_all_but, receive
-from lms.outposts.broker.forks import FAILED, JOIN, MAX_DESCRIPTORS, NO_ZYGOTE, READY
+from lms.outposts.broker.descriptors import close_all_but, receive, send
+from lms.outposts.broker.forks import FAILED, JOIN, MAX_DESCRIPTORS, NO_ZYGOTE, OPEN, READY
 from lms.outposts.broker.signals import reset_signals
 
 _MESSAGE_BYTES = 8192
@@ -146,8 +146,12 @@ class Nursery:
 
     def _on_owner(self) -> bool:
         data, descriptors = receive(self._owner, 16, MAX_DESCRIPTORS)
-        if data and os.fork() == 0:
-            asking = self._zygote.asking
+        asking = self._zygote.asking
+        if data == OPEN:
+            # Nobody's keeper is needed; when so many wait already, the caller hears nothing more.
+            with contextlib.suppress(BlockingIOError):
+                send(asking, data, descriptors, socket.MSG_DONTWAIT)
+        elif data and os.fork() == 0:
             _keep(descriptors, lambda: keeper.keep_given(descriptors, asking), asking.fileno())
         for descriptor in descriptors:
             os.close(descriptor)
@@ -194,6 +198,8 @@ class Nursery:
 def _answer_without(data: bytes, descriptors: list[int], problem: str) -> None:
     if data[:1] == JOIN:
         os.write(descriptors[3], problem.encode()[:4000])
+    elif data == OPEN:
+        pass  # the closed line says enough: the caller can start a process itself
     elif os.fork() == 0:
         _keep(descriptors, lambda: keeper.keep_executed(descriptors, problem))
     for descriptor in descriptors:

@@ -24,7 +24,7 @@ from typing import NoReturn
 
 from lms.outposts.broker import cgroups, inside, keeper, programs, syscalls
 from lms.outposts.broker.descriptors import close_all_but, receive
-from lms.outposts.broker.forks import FAILED, JOIN, KEEP, MAX_DESCRIPTORS, MODULES, READY
+from lms.outposts.broker.forks import FAILED, JOIN, KEEP, MAX_DESCRIPTORS, MODULES, OPEN, READY
 from lms.outposts.broker.signals import reset_signals
 from lms.outposts.environment import process_environment, replace_environment
 
@@ -86,6 +86,8 @@ class Zygote:
         self._own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY)
         #: Programs put into sandboxes, with the pipe that is told how each ended.
         self._programs: dict[int, int] = {}
+        #: Those among them that nobody else ends when our owner has gone.
+        self._open_programs: set[int] = set()
         self._wake = os.pipe()
         for end in self._wake:
             os.set_blocking(end, False)
@@ -104,6 +106,7 @@ class Zygote:
                     os.read(self._wake[0], 4096)
                     self._reap()
                 elif not self._answer():
+                    self._end_open_programs()
                     return
 
     def _answer(self) -> bool:
@@ -114,9 +117,22 @@ class Zygote:
             self._join(descriptors, has_channel=data[1:] == b"c")
         elif data == KEEP and os.fork() == 0:
             _keep(descriptors)
+        elif data == OPEN:
+            self._open(descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
         return True
+
+    def _open(self, descriptors: list[int]) -> None:
+        """Fork a program in our own rights, whose caller hears of it over the first descriptor."""
+        pid = os.fork()
+        if pid == 0:
+            _be_open(descriptors)
+        line = os.dup(descriptors[0])
+        self._open_programs.add(pid)
+        self._programs[pid] = line
+        with contextlib.suppress(OSError):
+            os.write(line, f"{pid}\n".encode())
 
     def _join(self, descriptors: list[int], *, has_channel: bool) -> None:
         """Fork a program into the sandbox whose first process the second descriptor names."""
@@ -136,6 +152,11 @@ class Zygote:
         self._programs[pid] = os.dup(status)
         os.write(status, f"{pid}\n".encode())
 
+    def _end_open_programs(self) -> None:
+        for pid in self._open_programs:
+            with contextlib.suppress(OSError):
+                os.killpg(pid, signal.SIGKILL)
+
     def _reap(self) -> None:
         killed = False
         with contextlib.suppress(ChildProcessError):
@@ -144,6 +165,7 @@ class Zygote:
                 if pid == 0:
                     break
                 told = self._programs.pop(pid, None)
+                self._open_programs.discard(pid)
                 if told is None:
                     killed = killed or os.WIFSIGNALED(status)
                     continue
@@ -153,6 +175,21 @@ class Zygote:
         if killed:
             # A killed keeper could not remove its control group.
             cgroups.sweep(self._hierarchy)
+
+
+def _be_open(descriptors: list[int]) -> NoReturn:
+    """Be a program with the rights, root and limits of who started the zygote."""
+    try:
+        os.setsid()
+        _, written, *channel = descriptors
+        close_all_but([*_STREAMS, written, *channel])
+        spec = json.loads(os.pread(written, 1 << 24, 0))
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        with contextlib.suppress(OSError):
+            os.chdir(spec["cwd"])
+        programs.run(spec, channel[0] if channel else None, written)
+    except BaseException:  # noqa: BLE001 - the edge of a process
+        os._exit(inside.EXEC_FAILED)
 
 
 def _enter(descriptors: list[int], *, has_channel: bool) -> NoReturn:

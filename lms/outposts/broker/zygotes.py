@@ -97,14 +97,14 @@ class ZygoteProcess:
             if self.problem or self.has_ended:
                 raise ZygoteError(self.problem or f"{NO_ZYGOTE}: its nursery ended")
 
-    def fork(self, spec: Spec, control: int, channel: int | None) -> None:
+    def fork(self, spec: Spec, control: int, channel: int | None, *, kind: bytes = KEEP) -> None:
         """Hand over a launch with its two descriptors; raises ZygoteError when it cannot."""
         written = os.memfd_create("spec", os.MFD_CLOEXEC)
         try:
             with os.fdopen(os.dup(written), "wb") as file:
                 file.write(json.dumps(spec).encode())
             descriptors = [control, written, *([] if channel is None else [channel])]
-            socket.send_fds(self._line, [KEEP], descriptors)
+            socket.send_fds(self._line, [kind], descriptors)
         except OSError as error:
             raise ZygoteError(f"the nursery does not take a launch: {error}") from error
         finally:
@@ -158,20 +158,25 @@ class SharedZygote:
         self._lock = threading.Lock()
         self._process: ZygoteProcess | None = None
 
-    def fork(self, spec: Spec, control: int, channel: int | None) -> None:
+    def fork(self, spec: Spec, control: int, channel: int | None, *, kind: bytes = KEEP) -> None:
         """Hand over a launch; raises ZygoteError."""
         with self._lock:
             try:
-                self._living().fork(spec, control, channel)
+                self._living().fork(spec, control, channel, kind=kind)
             except ZygoteError:
                 # It may have died since we looked.
                 self._end()
-                self._living().fork(spec, control, channel)
+                self._living().fork(spec, control, channel, kind=kind)
 
-    def warm_up(self) -> None:
+    def warm_up(self, seconds: float = START_SECONDS) -> None:
         """Start the zygote and wait until it is ready; raises ZygoteError."""
         with self._lock:
-            self._living().wait_until_ready(START_SECONDS)
+            self._living().wait_until_ready(seconds)
+
+    def is_ready(self) -> bool:
+        """Tell whether the zygote is ready, and start it if there is none."""
+        with self._lock:
+            return self._living().is_ready
 
     @property
     def pid(self) -> int | None:

@@ -1,25 +1,176 @@
-"""The program "kernel": a Jupyter kernel in a zygote's fork, as any notebook client knows it."""
+"""The program "kernel": a Jupyter kernel in a zygote's fork, as any notebook client knows it.
 
+What takes long in a kernel's start and depends on nothing of the one who starts it, is done once in
+the zygote: imports, and the making of the shell. A kernel with a configuration of its own makes its
+own shell.
+"""
+
+import contextlib
+import importlib
+import json
+import os
+import shutil
 import socket
 import sys
+import tempfile
+from pathlib import Path
+from typing import Any
 
+from ipykernel.compiler import XCachingCompiler
+from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
+from ipykernel.zmqshell import ZMQInteractiveShell
+from IPython.core.profiledir import ProfileDir
+from tornado.ioloop import IOLoop
+from traitlets.config import Config
 
-#: History belongs to nobody here, and its file would be shared.
-_ARGUMENTS = ("--HistoryManager.hist_file=:memory:",)
+from lms.outposts.broker.programs import seed_random
+from lms.outposts.environment import process_environment, replace_environment
+
+#: What a kernel says over its channel: its sockets are open; it is now what it was told to be.
+READY = b"r"
+TAKEN = b"k"
+
+#: What a kernel imports while it starts.
+_IMPORTS = (
+    "IPython.core.debugger",
+    "IPython.core.magics",
+    "IPython.extensions.storemagic",
+    "ipykernel.comm.manager",
+    "ipykernel.debugger",
+    "ipykernel.subshell_manager",
+    "jupyter_client.session",
+    "pdb",
+    "tornado.platform.asyncio",
+    "zmq.eventloop.zmqstream",
+)
+#: The sections of a configuration that say where a kernel listens, and nothing about its shell.
+_PLAIN_SECTIONS = {"IPKernelApp", "ConnectionFileMixin", "KernelApp", "Session", "HistoryManager"}
+#: Memory instead of a file that all kernels of a person would share.
+_NO_HISTORY_FILE = "--HistoryManager.hist_file=:memory:"
+
+_prepared: list[Any] = []
+
+
+class ReadyShell(ZMQInteractiveShell):
+    """The shell that `prepare` made, given to the kernel that asks for one."""
+
+    @classmethod
+    def instance(cls, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - a kernel's trait
+        """Return the prepared shell as the kernel's own, or make one."""
+        parent = options.get("parent")
+        if not _prepared or parent is None or set(parent.config) - _PLAIN_SECTIONS:
+            return super().instance(*args, **options)
+        shell = _prepared.pop()
+        for kind in cls._walk_mro():
+            kind._instance = shell  # noqa: SLF001 - as traitlets does
+        shell.kernel = options["kernel"]
+        shell.parent = parent
+        shell.profile_dir = options["profile_dir"]
+        user_ns = options.get("user_ns")
+        if user_ns:
+            shell.user_ns.update(user_ns)
+        return shell
+
+
+class ReadyKernel(IPythonKernel):
+    """A kernel that takes the prepared shell."""
+
+    shell_class = ReadyShell
+
+
+class ReadyApp(IPKernelApp):
+    """A kernel's application that knows its one usual argument without a parser for all."""
+
+    kernel_class = ReadyKernel
+
+    def parse_command_line(self, argv: list[str] | None = None) -> None:
+        """Take `argv`; `-f` and a file is all that a launcher says."""
+        match argv:
+            case ["-f", path]:
+                # As the parser would leave it, so that the file's own settings do not win.
+                self.config.IPKernelApp.connection_file = path
+                self.connection_file = path
+                self.config.HistoryManager.hist_file = ":memory:"
+            case _:
+                super().parse_command_line([_NO_HISTORY_FILE, *(argv or [])])
+
+
+def prepare() -> None:
+    """Import what kernels need and make a shell, without thread, socket or file."""
+    for name in _IMPORTS:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    config = Config()
+    config.HistoryManager.hist_file = ":memory:"
+    folder = Path(tempfile.mkdtemp(prefix="kernel-"))
+    try:
+        profile = ProfileDir.create_profile_dir_by_name(str(folder), "default")
+        _prepared.append(
+            ReadyShell(config=config, profile_dir=profile, compiler_class=XCachingCompiler)
+        )
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def discard() -> None:
+    """Forget what `prepare` made: another program runs in this process."""
+    _prepared.clear()
+
+
+class Takeover:
+    """A kernel that runs before anybody has asked for it becomes the kernel of whoever does."""
+
+    def __init__(self, app: IPKernelApp, channel: socket.socket) -> None:
+        self._app = app
+        self._channel = channel
+        self._data = b""
+        channel.setblocking(False)  # noqa: FBT003 - has no keyword
+        self._loop = IOLoop.current()
+        self._loop.add_handler(channel.fileno(), lambda *_: self._read(), IOLoop.READ)
+
+    def _read(self) -> None:
+        try:
+            data = self._channel.recv(1 << 16)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        self._data += data
+        if data and not self._data.endswith(b"\n"):
+            return
+        self._loop.remove_handler(self._channel.fileno())
+        with self._channel:
+            if data:
+                self._take(json.loads(self._data))
+                self._channel.setblocking(True)  # noqa: FBT003 - has no keyword
+                self._channel.sendall(TAKEN)
+
+    def _take(self, wanted: dict[str, Any]) -> None:
+        """Put on environment, folder and seed, as a kernel that starts now would have them."""
+        backend = process_environment().get("MPLBACKEND", "")
+        environment = {"MPLBACKEND": backend, **wanted["env"]} if backend else wanted["env"]
+        replace_environment(environment)
+        with contextlib.suppress(OSError):
+            os.chdir(wanted["cwd"])
+        seed_random(int(wanted["seed"]))
+        name = environment.get("JPY_SESSION_NAME")
+        shell: Any = self._app.shell
+        if name and shell is not None:
+            shell.user_ns["__session__"] = name
 
 
 def run(channel: socket.socket | None, argv: list[str]) -> int:
     """Be the kernel that `argv` describes, such as `-f connection.json`, until it is told to end.
 
     Over `channel` goes one byte when its sockets are open: a client that connects earlier would
-    wait for ZeroMQ's next try.
+    wait for ZeroMQ's next try. A line that comes over it later is what the kernel should become.
     """
-    app = IPKernelApp.instance()
-    app.initialize([*_ARGUMENTS, *argv])
+    app = ReadyApp.instance()
+    app.initialize(argv)
     if channel is not None:
-        channel.sendall(b"r")
-        channel.close()
+        channel.sendall(READY)
+        Takeover(app, channel)
     app.start()
     return 0
 
