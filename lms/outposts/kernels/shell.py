@@ -113,6 +113,8 @@ def renew(kernel: CellKernel, line: ProgramLine) -> None:
         stream.open(os.dup(number))
         publisher.capture(number, stream)
         setattr(sys, name, stream)
+    # What pickles and forks look names up in; another program may have made a shell after us.
+    sys.modules["__main__"] = shell.user_module
     tempfile.tempdir = None
     _renew_folders(shell)
     shell.init_environment()
