@@ -5,7 +5,7 @@ import click
 from lms.cli.lazy import LazyGroup
 
 #: Subcommand -> "module:attribute", imported when it is named.
-TARGETS: dict[str, str] = {}
+TARGETS: dict[str, str] = {"kernel": "lms.cli.bench.kernel:kernel"}
 
 
 @click.group(cls=LazyGroup, targets=TARGETS)
