@@ -43,8 +43,10 @@ def merge(released: NotebookNode, submitted: Sequence[SubmittedCell]) -> Merged:
     plain = {(cell.cell_type, cell.source): cell for cell in released.cells if not _known_id(cell)}
     cells: list[NotebookNode] = [_own(cell, plain) for cell in own.get(None, ())]
     for grade_id, cell in known.items():
-        answer = submitted[last[grade_id]].source if grade_id in last else None
-        cells.append(_answered(cell, answer))
+        if grade_id in last:
+            cells.append(_answered(cell, submitted[last[grade_id]].source))
+        elif not _is_answer_alone(cell):
+            cells.append(copy.deepcopy(cell))
         cells += [_own(extra, plain) for extra in own.get(grade_id, ())]
     merged = copy.deepcopy(NotebookNode({**released, "cells": []}))
     merged.cells = cells
@@ -79,11 +81,22 @@ def _own_cells(
     return own
 
 
-def _answered(cell: NotebookNode, answer: str | None) -> NotebookNode:
+def _is_answer_alone(cell: NotebookNode) -> bool:
+    """Say whether a cell is the student's and earns nothing itself.
+
+    Where a student took it out, it stays out, as in nbgrader: put back, its unanswered form would
+    define what the student did not. Tests, and answers that earn points, are put back.
+    """
+    from nbgrader import utils
+
+    return bool(utils.is_solution(cell) and not utils.is_grade(cell) and not utils.is_task(cell))
+
+
+def _answered(cell: NotebookNode, answer: str) -> NotebookNode:
     from nbgrader import utils
 
     cell = copy.deepcopy(cell)
-    if answer is not None and not utils.is_locked(cell):
+    if not utils.is_locked(cell):
         cell.source = answer
     return cell
 
@@ -116,11 +129,16 @@ def _remarks(
     known: dict[str, NotebookNode],
     last: dict[str | None, int],
 ) -> Iterable[Sentence]:
-    missing = [grade_id for grade_id in known if grade_id not in last]
-    if missing:
+    missing = {grade_id: cell for grade_id, cell in known.items() if grade_id not in last}
+    put_back = [grade_id for grade_id, cell in missing.items() if not _is_answer_alone(cell)]
+    if put_back:
         yield sentence(
             "The cell %(cell)s was missing from the notebook; it was put back as released.",
-            cell=missing[0],
+            cell=put_back[0],
+        )
+    elif missing:
+        yield sentence(
+            "The answer cell %(cell)s was missing from the notebook.", cell=next(iter(missing))
         )
     for cell in submitted:
         if cell.is_tagged and cell.grade_id in last:
