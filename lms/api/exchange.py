@@ -216,7 +216,9 @@ def fetch_feedback(offering: str, assignment: str, attempt: int) -> ResponseRetu
         submission = next((s for s in attempts if s.attempt == attempt), None)
         if submission is None:
             raise SubmissionNotFoundError
-        digests = _feedback(grading.latest_run(session, submission.id))
+        run = grading.latest_run(session, submission.id)
+        grading.check_shown(run)
+        digests = _feedback(run)
         pages = {f"{name}.html": system().blobs.get(d) for name, d in digests.items()}
     return zip_response(pages)
 
@@ -312,8 +314,8 @@ def _attempt(submission: Submission, run: Run | None) -> dict[str, object]:
 
 
 def _feedback(run: Run | None) -> dict[str, str]:
-    """Return the digests of a run's feedback pages by notebook."""
-    if run is None:
+    """Return the digests of a run's feedback pages by notebook; none while it is held."""
+    if run is None or run.held:
         return {}
     return {nb.notebook: nb.feedback for nb in run.notebooks if nb.feedback is not None}
 

@@ -27,6 +27,7 @@ from lms.protocol.sentences import Sentence, sentence
 
 __all__ = [
     "Finding",
+    "check_shown",
     "enqueue_received",
     "fail",
     "find_feedback",
@@ -130,6 +131,14 @@ def regrade(
     return run
 
 
+def check_shown(run: Run | None) -> None:
+    """Raise ForbiddenError while a run is held: its student sees neither score nor feedback."""
+    if run is not None and run.held:
+        raise ForbiddenError(
+            sentence("A person looks at this submission first; its feedback is here after that.")
+        )
+
+
 def find_feedback(
     session: Session, blobs: BlobStore, run: Run, notebook: str, *, for_staff: bool = False
 ) -> bytes:
@@ -137,10 +146,8 @@ def find_feedback(
 
     While a run is held only staff may read it: raises ForbiddenError for its student.
     """
-    if run.held and not for_staff:
-        raise ForbiddenError(
-            sentence("A person looks at this submission first; its feedback is here after that.")
-        )
+    if not for_staff:
+        check_shown(run)
     digest = session.scalar(
         select(NotebookRun.feedback).where(
             NotebookRun.run_id == run.id, NotebookRun.notebook == notebook

@@ -48,6 +48,15 @@ def test_a_student_cannot_see_anothers_attempt_or_feedback(lms: Lms) -> None:
     assert listed["submissions"] == []
 
 
+def test_while_a_run_is_held_its_feedback_is_not_handed_out(lms: Lms) -> None:
+    lms.api("minsu").submit("py-2026", "ps1", {"ps1.ipynb": notebook("a")})
+    graded(lms, held=True)
+    (listed,) = lms.api("minsu").list_assignments("py-2026")
+    assert [one["feedback"] for one in listed["submissions"]] == [{}]
+    with pytest.raises(ExchangeApiError, match="A person looks at this submission first"):
+        lms.api("minsu").fetch_feedback("py-2026", "ps1", 1)
+
+
 # --- who is it ---
 
 
