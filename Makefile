@@ -8,7 +8,7 @@ BIN := .venv/bin
 UV_VERSION := 0.13.9
 ROOT := $(shell [ "$$(id -u)" = 0 ] && echo yes)
 
-.PHONY: help setup up check check-full test journeys lint tools lock wheel clean
+.PHONY: help setup up check check-full test journeys lint tools tools-full lock wheel clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -34,7 +34,7 @@ up: setup ## Start everything, with demo logins, on http://127.0.0.1:8000
 
 check: setup tools lint test ## Lint, types, import walls and all tests: the same as .ci/run
 
-check-full: check ## The same, and the slow suites in full
+check-full: check tools-full ## The same, and the slow suites in full
 	$(BIN)/pytest -m slow
 
 lint: setup ## Style, types, import directions, templates, spelling
@@ -63,6 +63,13 @@ tools:
 	    echo "installing$$missing for the tests"; \
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing >/dev/null; \
 	  else echo "The tests need$$missing: run 'apt-get install$$missing' as root, then make again."; exit 1; fi; fi
+
+# What only the slow suites need; where it cannot be installed, they say so and leave that out.
+tools-full:
+	@if ! command -v slurmctld >/dev/null 2>&1 && [ "$(ROOT)" = yes ] && command -v apt-get >/dev/null; then \
+	  echo "installing slurm-wlm munge for the slow tests"; \
+	  apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+	    --no-install-recommends slurm-wlm munge >/dev/null; fi
 
 lock: ## Resolve the newest allowed versions into requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 \
