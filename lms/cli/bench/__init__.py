@@ -5,7 +5,10 @@ import click
 from lms.cli.lazy import LazyGroup
 
 #: Subcommand -> "module:attribute", imported when it is named.
-TARGETS: dict[str, str] = {"kernel": "lms.cli.bench.kernel:kernel"}
+TARGETS: dict[str, str] = {
+    "grade": "lms.cli.bench.grade:grade",
+    "kernel": "lms.cli.bench.kernel:kernel",
+}
 
 
 @click.group(cls=LazyGroup, targets=TARGETS)
