@@ -18,6 +18,7 @@ from lms.protocol.grading import RunStatus
 _RAN = frozenset({RunStatus.GRADED, RunStatus.NEEDS_MANUAL})
 #: How many thoughtless answers come before the first mutants.
 _FIRST = 3
+_EMPTY = "empty"
 
 #: Grades one notebook with these answers by grade_id, or None when there is no time left.
 Grade = Callable[[Mapping[str, str]], NotebookOutcome | None]
@@ -55,6 +56,9 @@ class Tried:
     trials: list[Trial] = field(default_factory=list)
     #: Wrong answers there was no time for.
     untried: int = 0
+    #: Tests that give points to an empty cell: one that expects an error may take a missing name
+    #: for it. A cheat wins nothing there.
+    free: set[str] = field(default_factory=set)
 
 
 def choose(
@@ -63,10 +67,14 @@ def choose(
     seen: Mapping[str, set[str]],
     count: int,
 ) -> list[Mutant]:
-    """Return at most `count` wrong answers to a question, the same each time."""
+    """Return at most `count` wrong answers to a question, after its empty cells."""
     shown = [visible.get(test.grade_id, "") for test in question.tests]
     lists = [_for_cell(answer, shown, dict(seen)) for answer in question.answers]
-    return list(chain.from_iterable(_turns(lists)))[:count]
+    empty = [
+        Mutant(cell=answer.grade_id, kind=_EMPTY, note="the cell is empty", source="")
+        for answer in question.answers
+    ]
+    return [*empty, *list(chain.from_iterable(_turns(lists)))[:count]]
 
 
 def _for_cell(answer: AnswerCell, shown: list[str], seen: dict[str, set[str]]) -> list[Mutant]:
@@ -118,8 +126,9 @@ def _run(lane: list[Mutant], grade: Grade) -> NotebookOutcome | None:
 
 
 def _note(tried: Tried, mutant: Mutant, outcome: NotebookOutcome | None) -> None:
+    is_empty = mutant.kind == _EMPTY
     if outcome is None:
-        tried.untried += 1
+        tried.untried += not is_empty
         return
     scores = {cell.grade_id: cell for cell in outcome.result.cells}
     lost = {
@@ -127,7 +136,10 @@ def _note(tried: Tried, mutant: Mutant, outcome: NotebookOutcome | None) -> None
         for test in tried.question.tests
         if (scores[test.grade_id].auto_score or 0) < scores[test.grade_id].max_score
     }
-    tried.trials.append(Trial(mutant, frozenset(lost)))
+    if is_empty:
+        tried.free |= {test.grade_id for test in tried.question.tests} - lost
+    else:
+        tried.trials.append(Trial(mutant, frozenset(lost)))
 
 
 def _lanes(chosen: Sequence[tuple[Question, list[Mutant]]]) -> Iterator[list[Mutant]]:

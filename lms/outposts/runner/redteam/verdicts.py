@@ -59,7 +59,6 @@ def problems(judged: Judged) -> Iterator[Problem]:
 def _cell_report(judged: Judged, test: TestCell, result: CellResult) -> CellReport:
     trials = _trials_of(judged, test.grade_id)
     survivors = [trial for trial in trials if test.grade_id not in trial.lost]
-    blank = _by_id(judged.blank)[test.grade_id]
     return CellReport(
         notebook=judged.notebook,
         grade_id=test.grade_id,
@@ -71,7 +70,7 @@ def _cell_report(judged: Judged, test: TestCell, result: CellResult) -> CellRepo
         held_cheats=tuple(
             name
             for name, outcome in judged.cheats
-            if _gains(_by_id(outcome)[test.grade_id], blank)
+            if _gains(judged, outcome, test.grade_id)
             and _verdict(outcome, test.grade_id) is Integrity.UNVERIFIED
         ),
         untried=sum(
@@ -154,7 +153,8 @@ def _judge_survivors(judged: Judged, tried: Tried) -> Iterator[Problem]:
 
 def _judge_blank(judged: Judged) -> Iterator[Problem]:
     attacked = {test.grade_id for tried in judged.tried for test in tried.question.tests}
-    for grade_id in sorted(full_cells(judged.blank) & attacked):
+    blank = full_cells(judged.blank)
+    for grade_id in sorted(blank & attacked):
         yield Problem(
             severity="error",
             where=f"{judged.notebook}:{grade_id}",
@@ -163,12 +163,11 @@ def _judge_blank(judged: Judged) -> Iterator[Problem]:
 
 
 def _judge_cheats(judged: Judged) -> Iterator[Problem]:
-    blank = _by_id(judged.blank)
     for test in judged.tests:
         works = [
             name
             for name, outcome in judged.cheats
-            if _gains(_by_id(outcome)[test.grade_id], blank[test.grade_id])
+            if _gains(judged, outcome, test.grade_id)
             and _verdict(outcome, test.grade_id) is Integrity.VERIFIED
         ]
         if works:
@@ -201,8 +200,14 @@ def _unknown() -> Sentence:
     return sentence("the test needs the student's own interpreter.")
 
 
-def _gains(result: CellResult, blank: CellResult) -> bool:
-    return (result.auto_score or 0) > (blank.auto_score or 0)
+def _gains(judged: Judged, outcome: NotebookOutcome, grade_id: str) -> bool:
+    """Say whether a cheat has won points that an unanswered or empty cell does not get."""
+    is_free = any(grade_id in tried.free for tried in judged.tried)
+    return not is_free and _score(outcome, grade_id) > _score(judged.blank, grade_id)
+
+
+def _score(outcome: NotebookOutcome, grade_id: str) -> float:
+    return _by_id(outcome)[grade_id].auto_score or 0.0
 
 
 def _verdict(outcome: NotebookOutcome, grade_id: str) -> Integrity:

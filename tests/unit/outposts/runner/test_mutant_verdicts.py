@@ -1,7 +1,10 @@
 """What an attack says when integrity verdicts are there, and how a check is shown."""
 
+from dataclasses import replace
+
 from lms.outposts.runner.grade import NotebookOutcome
-from lms.outposts.runner.redteam.questions import TestCell
+from lms.outposts.runner.redteam.questions import Question, TestCell
+from lms.outposts.runner.redteam.trials import Tried
 from lms.outposts.runner.redteam.verdicts import Judged, cell_reports, problems
 from lms.outposts.runner.report import AssignmentReport, CellReport, Progress, table_of_tests
 from lms.protocol.grading import CellResult, Integrity, NotebookResult, RunStatus
@@ -67,6 +70,14 @@ def test_a_cheat_with_a_verified_score_is_an_error_and_a_held_one_a_note() -> No
     first, second = cell_reports(found)
     assert (first.verified, first.reason, first.held_cheats) == (True, None, ())
     assert (second.verified, second.reason, second.held_cheats) == (False, IMAGES, ("equal",))
+
+
+def test_points_that_an_empty_cell_gets_too_are_not_won_by_cheating() -> None:
+    works = outcome(t=(2.0, Integrity.VERIFIED), u=(0.0, None))
+    found = judged(equal=works)
+    assert said(found) != []
+    free = Tried(Question(answers=(), tests=found.tests[:1]), free={"t"})
+    assert said(replace(found, tried=(free,))) == []
 
 
 def test_a_call_style_test_that_cannot_be_verified_is_an_error() -> None:
