@@ -12,11 +12,14 @@ def receive(line: socket.socket, size: int, most: int) -> tuple[bytes, list[int]
     """Receive a message of up to `size` bytes with up to `most` descriptors, closed by an exec.
 
     socket.recv_fds would leave them open. Whoever calls owns them; more than `most` are closed.
+    Nothing at all means that the other end has gone.
     """
     numbers = array.array("i")
-    data, ancillary, _, _ = line.recvmsg(
-        size, socket.CMSG_LEN(most * numbers.itemsize), socket.MSG_CMSG_CLOEXEC
-    )
+    room = socket.CMSG_LEN(most * numbers.itemsize)
+    try:
+        data, ancillary, _, _ = line.recvmsg(size, room, socket.MSG_CMSG_CLOEXEC)
+    except ConnectionResetError:  # it went with something of ours unread
+        return b"", []
     for level, kind, content in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             numbers.frombytes(content[: len(content) - len(content) % numbers.itemsize])

@@ -29,6 +29,8 @@ _FIRST_REST_SECONDS = 1.0
 _LONGEST_REST_SECONDS = 60.0
 #: A zygote that lived this long was well.
 _WELL_SECONDS = 10.0
+#: After this long nothing in a killed keeper's sandbox is left.
+_SWEEP_SECONDS = 1.0
 _STREAMS = (0, 1, 2)
 
 
@@ -114,6 +116,7 @@ class Nursery:
         self._owner = owner
         self._zygote = zygote
         self._hierarchy = cgroups.detect()
+        self._sweep_at: float | None = None
         self._wake = os.pipe()
         for end in self._wake:
             os.set_blocking(end, False)
@@ -140,9 +143,21 @@ class Nursery:
             sources[self._zygote.listening.fileno()] = lambda: True
         for descriptor in sources:
             poll.register(descriptor, select.POLLIN)
-        left = self._zygote.rest_left()
-        found = poll.poll(None if left is None else left * 1000 + 1)
+        found = poll.poll(self._wait_milliseconds())
+        self._sweep()
         return all(sources[descriptor]() for descriptor, _ in found)
+
+    def _wait_milliseconds(self) -> float | None:
+        left = self._zygote.rest_left()
+        waits = [] if left is None else [left]
+        if self._sweep_at is not None:
+            waits.append(max(0.0, self._sweep_at - time.monotonic()))
+        return min(waits) * 1000 + 1 if waits else None
+
+    def _sweep(self) -> None:
+        if self._sweep_at is not None and time.monotonic() >= self._sweep_at:
+            self._sweep_at = None
+            cgroups.sweep(self._hierarchy)
 
     def _on_owner(self) -> bool:
         data, descriptors = receive(self._owner, 16, MAX_DESCRIPTORS)
@@ -180,8 +195,8 @@ class Nursery:
                 elif self._zygote.problem:
                     self._tell(FAILED + self._zygote.problem.encode()[:4000])
         if killed:
-            # A killed keeper could not remove its control group.
-            cgroups.sweep(self._hierarchy)
+            # A killed keeper could not remove its control group, whose processes are still ending.
+            self._sweep_at = time.monotonic() + _SWEEP_SECONDS
         return True
 
     def _do_without(self) -> None:
