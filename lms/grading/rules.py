@@ -3,7 +3,13 @@
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 
-from lms.protocol.grading import CellResult, Integrity, NotebookResult, RunStatus
+from lms.protocol.grading import (
+    SCORES_DIFFER,
+    CellResult,
+    Integrity,
+    NotebookResult,
+    RunStatus,
+)
 from lms.protocol.sentences import Sentence, sentence
 
 
@@ -55,17 +61,12 @@ def total(results: Sequence[NotebookResult]) -> tuple[float, float]:
     return sum(result.score for result in results), sum(result.max_score for result in results)
 
 
-def hold_reason(
-    results: Sequence[NotebookResult],
-    *,
-    practice: bool,
-    disagreements: frozenset[str] = frozenset(),
-) -> Sentence | None:
+def hold_reason(results: Sequence[NotebookResult], *, practice: bool) -> Sentence | None:
     """Return why a run is held for a person, or None when its score can be shown and counted.
 
-    Tampering is always held, and so is a disagreement between two ways of scoring: a reason whose
-    template is one of `disagreements`. What else nobody could verify is held unless the offering is
-    for practice, or no test gave a point: then there is nothing that could have been forged.
+    Tampering is always held, and so is a disagreement between two ways of scoring. What else nobody
+    could verify is held unless the offering is for practice, or no test gave a point: then there is
+    nothing that could have been forged.
     """
     tampered = [one for one in results if one.integrity is Integrity.TAMPERED]
     if tampered:
@@ -73,7 +74,7 @@ def hold_reason(
             "The score does not follow from the answers: the notebook may have changed it."
         )
     for reason in _reasons(results):
-        if reason.template in disagreements:
+        if reason.template == SCORES_DIFFER:
             return reason
     doubtful = [one for one in results if any(map(_is_doubtful, one.cells))]
     if practice or not doubtful:

@@ -70,7 +70,7 @@ def finish(
     run.reason = None if worst.reason is None else worst.reason.to_json()
     run.finished_at, run.lease_expires_at, run.unsafe = now, None, unsafe
     run.recipe = None if recipe is None else recipe.to_json()
-    why = hold_reason(results, practice=_is_practice(session, run), disagreements=_disagreements())
+    why = hold_reason(results, practice=_is_practice(session, run))
     run.held, run.hold_reason = why is not None, sentence_json(why)
     rows = [_notebook_run(run.id, finding) for finding in findings]
     session.add_all(rows)
@@ -81,13 +81,6 @@ def finish(
         remember(session, recipe, run, findings, now=now)
     publish(session, RunFinished(run_id=run.id, submission_id=run.submission_id))
     return True
-
-
-def _disagreements() -> frozenset[str]:
-    # Imported here: whoever stores results has nbgrader in memory, and pages need not.
-    from lms.outposts.runner.integrity.reasons import SCORES_DIFFER
-
-    return frozenset({SCORES_DIFFER})
 
 
 def _is_practice(session: Session, run: Run) -> bool:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from lms.protocol.sentences import Sentence
+from lms.protocol.sentences import Sentence, sentence
 
 
 class RunStatus(StrEnum):
@@ -25,6 +25,17 @@ class Integrity(StrEnum):
     VERIFIED = "verified"
     UNVERIFIED = "unverified"
     TAMPERED = "tampered"
+
+
+#: Template of the reason that two ways of scoring a cell disagree: it holds a run in any offering.
+#: It stands here because whoever stores results need not load what finds them.
+SCORES_DIFFER = sentence(
+    "In one process the test %(cell)s gave %(shared)s points, away from the student's code "
+    "%(split)s: a person has to look.",
+    cell="",
+    shared=0,
+    split=0,
+).template
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

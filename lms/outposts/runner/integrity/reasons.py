@@ -1,16 +1,10 @@
 """Every reason for which a test cell, or a notebook, is not verified; for instructors."""
 
+from lms.protocol import grading
 from lms.protocol.sentences import Sentence, sentence
 
-_DIFFER = sentence(
-    "In one process the test %(cell)s gave %(shared)s points, away from the student's code "
-    "%(split)s: a person has to look.",
-    cell="",
-    shared=0,
-    split=0,
-)
 #: The template by which rooms know that the two runs disagree.
-SCORES_DIFFER = _DIFFER.template
+SCORES_DIFFER = grading.SCORES_DIFFER
 
 
 def scores_differ(cell: str, shared: float, split: float) -> Sentence:
