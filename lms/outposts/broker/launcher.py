@@ -288,6 +288,8 @@ def kernel_spec(request: KernelRequest, *, caller_uid: int, caller_pid: int) -> 
         "env": env,
         "cwd": KERNEL_FOLDER,
         "umask": 0,
+        # Shell escapes of a notebook run in one.
+        "terminals": True,
         "user": "student",
         "home": KERNEL_HOME,
         "uid": RUN_UIDS[0],

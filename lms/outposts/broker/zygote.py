@@ -40,7 +40,7 @@ IMPORTS = (
     "pandas",
     "matplotlib",
     "matplotlib.pyplot",
-    "matplotlib_inline.backend_inline",
+    "matplotlib.backends.backend_agg",
     "sklearn",
     "torch",
 )
@@ -55,10 +55,15 @@ def load() -> None:
     try:
         own = {"HOME": folder, "MPLCONFIGDIR": folder, "IPYTHONDIR": folder}
         replace_environment(process_environment() | own)
-        for name in IMPORTS:
-            _import(name)
         for program in MODULES:
             programs.prepare(program)
+        from lms.outposts.kernels import cells
+
+        # pandas, for one, looks at its import whether there is a kernel around it. The inline
+        # backend does so too, and has to find the fork's: it is not imported here.
+        with cells.importing():
+            for name in IMPORTS:
+                _import(name)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     end = time.monotonic() + _THREADS_SECONDS

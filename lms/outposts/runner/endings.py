@@ -1,8 +1,7 @@
 """Every way a run can end early: a status, a sentence for the student, facts for the instructor."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Self
 
 from lms.outposts.broker.launcher import Usage, Verdict
 from lms.protocol.grading import Detail, Limits, RunStatus
@@ -16,10 +15,6 @@ class Ending:
     status: RunStatus
     sentence: Sentence
     detail: Detail = field(default_factory=Detail)
-
-    def __iter__(self) -> Iterator[Any]:
-        """Yield status and sentence, for callers that unpack them."""
-        return iter((self.status, self.sentence))
 
     def at(self, cell: str, last_output: str) -> Self:
         """Return it with what is known of the place, where it says nothing of its own."""
