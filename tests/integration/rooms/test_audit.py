@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -15,12 +16,14 @@ from lms.foundation.db import make_sessions, transaction
 from lms.foundation.errors import ConflictError, InvalidError, NotFoundError
 from lms.foundation.signing import SigningKeys, canonical, read_public_keys, read_signed
 from lms.grading.audit import NOTHING, Act, append, check_chain
-from lms.grading.cache import make_recipe
+from lms.grading.cache import Recipe, Turn, begin, make_recipe
 from lms.grading.checking import AuditReport, check_log
 from lms.grading.holds import release
 from lms.grading.models import AuditEntry, CellScore, GradeReceipt, Run
+from lms.grading.queue import Claim
 from lms.grading.receipts import FORMAT, Recorder, get_receipt
 from lms.grading.service import fail, finish
+from lms.grading.values import Finding
 from lms.identity.models import Person
 from lms.identity.scopes import SYSTEM
 from lms.protocol.grading import Integrity, Limits
@@ -192,6 +195,56 @@ def test_many_writers_at_once_make_one_chain(
     with sessions() as session:
         head, flaws = check_chain(session)
         assert (head.sequence, flaws) == (40, [])
+
+
+def test_the_same_bytes_at_once_are_run_once_and_every_end_is_written_down(
+    signing: sessionmaker[Session], keys: SigningKeys, now: datetime
+) -> None:
+    with transaction(signing) as session:
+        task = make_task(session, make_offering(session))
+        session.refresh(task, ["assignment"])
+        claims = [
+            claimed(session, make_submission(session, task, make_person(session)), now)
+            for _ in range(8)
+        ]
+    recipe = make_recipe(source="s", tests="t", submission="u", limits=Limits())
+    ran: list[int] = []
+    errors: list[BaseException] = []
+
+    def work(mine: list[Claim]) -> None:
+        try:
+            for claim in mine:
+                found = _wait_for(signing, recipe, claim, now)
+                if not found:
+                    ran.append(claim.run_id)
+                with transaction(signing) as session:
+                    assert finish(session, claim, found or [finding()], now=now, recipe=recipe)
+        except BaseException as error:  # noqa: BLE001 - shown by the assertion below
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(claims[n::4],)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert errors == []
+    assert len(ran) == 1
+    with signing() as session:
+        report = _check(session, keys)
+        assert (report.flaws, report.entries, report.receipts) == ([], 8, 8)
+
+
+def _wait_for(
+    sessions: sessionmaker[Session], recipe: Recipe, claim: Claim, now: datetime
+) -> list[Finding]:
+    while True:
+        with transaction(sessions) as session:
+            turn = begin(session, recipe, claim, now=now)
+        if not isinstance(turn, Turn):
+            return list(turn)
+        if turn is Turn.RUN:
+            return []
+        time.sleep(0.02)
 
 
 def _change_body(session: Session) -> None:
