@@ -168,6 +168,13 @@ class _Answerer:
     def _bare(self, value: object) -> Node:
         return ["h", "object", self._number(value), type(value).__name__, []]
 
+    def begin(self, ask: Content, blobs: Sequence[bytes]) -> list[bytes]:
+        """Show nothing from here on: values and tracebacks are for people, and cost much."""
+        del ask, blobs
+        self.session.shell.ast_node_interactivity = "none"
+        self.session.shell.showtraceback = lambda *_args, **_named: None
+        return Parcel().written({})
+
     def sync(self, ask: Content, blobs: Sequence[bytes]) -> list[bytes]:
         """Follow what the test did to the student's own names."""
         for name in ask.get("gone", ()):
@@ -381,7 +388,7 @@ def answer(session: Any, header: dict[str, Any], blobs: Sequence[bytes]) -> None
         answerer = _ANSWERERS[os.getpid()] = _Answerer(session)
     ask = read(blobs)
     synced = answerer.sync(ask, blobs)
-    verbs = {"bind": answerer.bind, "call": answerer.call}
+    verbs = {"begin": answerer.begin, "bind": answerer.bind, "call": answerer.call}
     parts = verbs[ask["op"]](ask, blobs) if ask["op"] in verbs else synced
     session.line.send({"answer": True}, parts)
 

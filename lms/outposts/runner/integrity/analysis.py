@@ -1,6 +1,7 @@
 """What a cell binds and uses, read from its text; nothing is run."""
 
 import ast
+import functools
 import symtable
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ _UNSAFE = frozenset(
     }
 )
 _UNSAFE_ATTRIBUTES = frozenset({"read_pickle", "run_cell", "run_line_magic", "safe_execfile"})
+#: What gives back its first argument in another form.
+_PASSING_ON = frozenset({"float", "int", "str", "repr", "round", "bool", "abs", "print", "display"})
 _INSIDE = frozenset({"get_ipython", "In", "Out", "globals", "locals", "vars", "inspect", "dir"})
 
 
@@ -42,6 +45,8 @@ class CellFacts:
     #: Whose value the last line shows as it is, such as `answer` in `answer(3)`, or empty.
     shown: str = ""
     is_python: bool = True
+    #: The source without magics.
+    plain: str = ""
 
 
 def plain_tree(source: str) -> ast.Module | None:
@@ -52,6 +57,7 @@ def plain_tree(source: str) -> ast.Module | None:
         return None
 
 
+@functools.lru_cache(maxsize=4096)
 def facts_of(source: str) -> CellFacts:
     """Return the facts of a cell's source; magics are understood as IPython does."""
     try:
@@ -75,6 +81,7 @@ def facts_of(source: str) -> CellFacts:
         classes=dict(_classes(tree)),
         unsafe=min(unsafe, default=""),
         shown=_shown(tree),
+        plain=plain,
         inside=min((used | modules) & _INSIDE, default=""),
     )
 
@@ -173,6 +180,8 @@ def _shown(tree: ast.Module) -> str:
     }
     while value is not None:
         match value:
+            case ast.Call(func=ast.Name(id=name), args=[inner, *_]) if name in _PASSING_ON:
+                value = inner
             case ast.Call(func=inner) | ast.Attribute(value=inner) | ast.Subscript(value=inner):
                 value = inner
             case ast.Name(id=name):

@@ -55,6 +55,7 @@ def run_split(
     """
     with ExitStack() as stack:
         student = StudentSide(stack.enter_context(_program(start)))
+        student.begin()
         tests = stack.enter_context(_program(start))
         run = _Run(talk=Talk(tests, student), cells=cells, failed=failed, start=start, plan=plan)
         split = Split()
@@ -115,10 +116,13 @@ class _Run:
 
     def _give(self, step: Step) -> None:
         """Run a cell that tests may need; what it binds is doubtful if it cannot be run here."""
-        is_doubtful = bool(step.facts.unsafe or self._doubtful(step))
-        if not step.facts.unsafe:
-            outputs, remarks = self._execute(step)
-            has_failed = any(output.output_type == "error" for output in outputs)
+        can_run = step.facts.is_python and not step.facts.unsafe
+        is_doubtful = not can_run or bool(self._doubtful(step))
+        if can_run:
+            seconds = self.start.limits.cell_seconds
+            bind = {**self._bind(step), "source": step.facts.plain}
+            told = self.talk.request(bind, "bound", 2 * seconds + _SPARE_SECONDS)
+            has_failed, remarks = told.get("failed") is not False, told.get("remarks")
             is_doubtful |= bool(remarks) or (has_failed and step.grade_id not in self.failed)
         self._own(step, doubtful=is_doubtful)
 
@@ -161,16 +165,17 @@ class _Run:
         theirs = {Owner.STUDENT, Owner.DOUBTFUL}
         return sorted(name for name in step.facts.used if self._owners.get(name) in theirs)
 
-    def _execute(self, step: Step) -> tuple[list[NotebookNode], list[Any]]:
-        seconds = 2 * self.start.limits.cell_seconds + _SPARE_SECONDS
-        bind = {
+    def _bind(self, step: Step) -> dict[str, Any]:
+        return {
             "do": "bind",
             "names": self._names(step),
             "allowed": dict(self.plan.classes),
             "given": sorted(self._given),
-            "shows": step.role is Role.TEST,
         }
-        self.talk.request(bind, "bound", seconds)
+
+    def _execute(self, step: Step) -> tuple[list[NotebookNode], list[Any]]:
+        seconds = 2 * self.start.limits.cell_seconds + _SPARE_SECONDS
+        self.talk.request(self._bind(step), "bound", seconds)
         self._number += 1
         messages: list[dict[str, Any]] = []
         execute = {"do": "execute", "id": self._number, "source": step.source}

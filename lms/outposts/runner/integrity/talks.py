@@ -4,6 +4,7 @@ The tests' side speaks; whatever the student's side says without being asked is 
 thread, which is dropped, or evidence.
 """
 
+import json
 import logging
 import select
 from collections.abc import Sequence
@@ -36,6 +37,12 @@ class StudentSide:
     ended: str = ""
     #: Codes of what only somebody who forges does.
     evidence: list[str] = field(default_factory=list)
+
+    def begin(self) -> None:
+        """Let it answer questions from here on, and show nothing."""
+        question = json.dumps({"op": "begin"}).encode()
+        if self.ask([question], monotonic() + _SEND_SECONDS):
+            self.hear(monotonic() + _SEND_SECONDS)
 
     def run(self, source: str, seconds: int) -> None:
         """Run one of the student's cells; a run that stopped is an end, not an error."""
