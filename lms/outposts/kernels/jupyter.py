@@ -49,6 +49,8 @@ _PLAIN_SECTIONS = {"IPKernelApp", "ConnectionFileMixin", "KernelApp", "Session",
 #: Memory instead of a file that all kernels of a person would share.
 _NO_HISTORY_FILE = "--HistoryManager.hist_file=:memory:"
 
+_INLINE = "matplotlib_inline.backend_inline"
+
 _prepared: list[Any] = []
 
 
@@ -160,6 +162,16 @@ class Takeover:
             shell.user_ns["__session__"] = name
 
 
+def renew_matplotlib() -> None:
+    """Leave the backend to the first figure, as where matplotlib was not yet imported."""
+    backend = process_environment().get("MPLBACKEND")
+    matplotlib: Any = sys.modules.get("matplotlib")
+    if matplotlib is not None and backend:
+        matplotlib.rcParams["backend"] = backend
+    # Imported for a figure, this module ties itself to the shell of that moment.
+    sys.modules.pop(_INLINE, None)
+
+
 def run(channel: socket.socket | None, argv: list[str]) -> int:
     """Be the kernel that `argv` describes, such as `-f connection.json`, until it is told to end.
 
@@ -168,6 +180,7 @@ def run(channel: socket.socket | None, argv: list[str]) -> int:
     """
     app = ReadyApp.instance()
     app.initialize(argv)
+    renew_matplotlib()
     if channel is not None:
         channel.sendall(READY)
         Takeover(app, channel)

@@ -145,7 +145,7 @@ class OpenKernel:
         while self.returncode is None and _is_readable(self._line, seconds):
             data = self._line.recv(64)
             if data.endswith(b"\n"):
-                self.pid = int(data)
+                self.pid, seconds = int(data), 0.0
                 continue
             if self.pid:
                 # What the kernel has started is in its group and outlives it otherwise.
