@@ -34,7 +34,7 @@ from lms.outposts.runner.release import (
     to_bytes,
 )
 from lms.outposts.runner.source import AssignmentSource, settings_of
-from lms.protocol.grading import CellResult, Integrity, Limits, NotebookResult, RunStatus
+from lms.protocol.grading import CellResult, Detail, Integrity, Limits, NotebookResult, RunStatus
 from lms.protocol.sentences import Sentence, sentence
 
 if TYPE_CHECKING:
@@ -196,6 +196,7 @@ def _run_notebook(
             status, reason, detail = ending.status, ending.sentence, ending.detail
         elif graded.refused:
             status, reason = RunStatus.NEEDS_MANUAL, graded.refused[0]
+            detail = Detail(cell=str(reason.facts["cell"]))
     return replace(_result(run, name, status, reason), detail=detail)
 
 

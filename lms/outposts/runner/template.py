@@ -17,7 +17,7 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from traitlets.config import Config
 
-from lms.outposts.runner.fragments import clean, formula, picture
+from lms.outposts.runner.fragments import clean, describe_pictures, formula, picture
 from lms.outposts.runner.pieces import Store, Tokens
 from lms.outposts.runner.quiet import QUIET
 
@@ -78,7 +78,7 @@ def render(notebook: NotebookNode, told: Mapping[str, Any], pieces: Pieces) -> s
 
 def _framed(markup: str) -> str:
     """Sanitise a piece as the page around it is."""
-    return clean(markup, framing=True)
+    return clean(describe_pictures(markup), framing=True)
 
 
 def _highlighted(source: str) -> str:
