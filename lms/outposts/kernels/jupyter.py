@@ -14,8 +14,9 @@ import socket
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+from ipykernel import ipkernel
 from ipykernel.compiler import XCachingCompiler
 from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
@@ -52,6 +53,7 @@ _NO_HISTORY_FILE = "--HistoryManager.hist_file=:memory:"
 _INLINE = "matplotlib_inline.backend_inline"
 
 _prepared: list[Any] = []
+_module_files: list[str] = []
 
 
 class ReadyShell(ZMQInteractiveShell):
@@ -75,10 +77,30 @@ class ReadyShell(ZMQInteractiveShell):
         return shell
 
 
+class _NoModules:
+    """The module `sys` without the modules."""
+
+    modules: ClassVar[dict[str, Any]] = {}
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - anything of sys
+        return getattr(sys, name)
+
+
 class ReadyKernel(IPythonKernel):
     """A kernel that takes the prepared shell."""
 
     shell_class = ReadyShell
+
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - a kernel's traits
+        # It lists the files of all modules for its debugger: looking at each of them here would
+        # copy some 10 MB of the zygote's memory, so the zygote has looked.
+        module: Any = ipkernel
+        module.sys = _NoModules() if _module_files else sys
+        try:
+            super().__init__(**options)
+        finally:
+            module.sys = sys
+        self._kernel_modules += _module_files
 
 
 class ReadyApp(IPKernelApp):
@@ -105,6 +127,9 @@ def prepare() -> None:
             importlib.import_module(name)
     config = Config()
     config.HistoryManager.hist_file = ":memory:"
+    _module_files[:] = [
+        path for module in list(sys.modules.values()) if (path := getattr(module, "__file__", None))
+    ]
     folder = Path(tempfile.mkdtemp(prefix="kernel-"))
     try:
         profile = ProfileDir.create_profile_dir_by_name(str(folder), "default")
