@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lms.outposts.runner.grade import NotebookOutcome
-from lms.outposts.runner.integrity import CALL_STYLE
 from lms.outposts.runner.redteam.questions import TestCell
 from lms.outposts.runner.redteam.trials import Trial, Tried
 from lms.outposts.runner.report import CellReport, Problem
@@ -182,6 +181,8 @@ def _judge_cheats(judged: Judged) -> Iterator[Problem]:
 
 
 def _judge_tags(judged: Judged) -> Iterator[Problem]:
+    from lms.outposts.runner.integrity import CALL_STYLE
+
     results = _by_id(judged.reference)
     for test in judged.tests:
         result = results[test.grade_id]
