@@ -114,8 +114,12 @@ def _print(preview: Preview, *, as_json: bool) -> None:
         f"{len(preview.shifts)} attempts touched, {preview.waiting} still to grade, "
         f"{preview.gaining} gain, {preview.losing} lose, {preview.held} would be held"
     )
+    if preview.failing:
+        click.echo(f"{preview.failing} could not be graded anew and keep their result:")
     for shift in preview.shifts:
-        if shift.difference or shift.cells:
+        if shift.is_failed and shift.after is not None:
+            click.echo(f"  {shift.person.username}: {shift.after.status.replace('_', ' ')}")
+        elif shift.difference or shift.cells:
             cells = ", ".join(
                 f"{cell.notebook}:{cell.grade_id} {_points(cell.before)} → {_points(cell.after)}"
                 for cell in shift.cells
@@ -137,6 +141,7 @@ def _document(preview: Preview) -> dict[str, object]:
         "waiting": preview.waiting,
         "gaining": preview.gaining,
         "losing": preview.losing,
+        "failing": preview.failing,
         "held": preview.held,
         "attempts": [_attempt(shift) for shift in preview.shifts],
     }
@@ -150,6 +155,7 @@ def _attempt(shift: Shift) -> dict[str, object]:
         "before": shift.before.score,
         "after": shift.after.score if shift.after is not None and shift.is_ready else None,
         "difference": shift.difference,
+        "failed": shift.is_failed,
         "cells": [
             {
                 "notebook": cell.notebook,

@@ -28,6 +28,7 @@ from lms.protocol.grading import RunStatus
 from lms.protocol.sentences import sentence
 
 _UNDER_WAY = frozenset({RunStatus.QUEUED, RunStatus.RUNNING})
+_GRADED = frozenset({RunStatus.GRADED, RunStatus.NEEDS_MANUAL})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,9 +60,20 @@ class Shift:
         return self.after is not None and self.after.status not in _UNDER_WAY
 
     @property
+    def is_failed(self) -> bool:
+        """Whether the new run was stopped where the old one was graded: the old result stays."""
+        after = self.after
+        return (
+            after is not None
+            and self.is_ready
+            and after.status not in _GRADED
+            and self.before.status in _GRADED
+        )
+
+    @property
     def difference(self) -> float:
-        """Points won (or lost, below 0); 0 while the new run is under way."""
-        if self.after is None or not self.is_ready:
+        """Points won (or lost, below 0); 0 while the new run is under way, or when it failed."""
+        if self.after is None or not self.is_ready or self.is_failed:
             return 0.0
         return (self.after.score or 0.0) - (self.before.score or 0.0)
 
@@ -88,6 +100,11 @@ class Preview:
     def losing(self) -> int:
         """How many attempts get fewer points."""
         return sum(shift.difference < 0 for shift in self.shifts)
+
+    @property
+    def failing(self) -> int:
+        """How many could not be graded against the new release and keep their result."""
+        return sum(shift.is_failed for shift in self.shifts)
 
     @property
     def held(self) -> int:
@@ -239,8 +256,8 @@ def apply_plan(
 ) -> Preview:
     """Publish the plan's release and make its previews the runs that count; nothing runs twice.
 
-    Whoever handed in since the preview is queued against the release. Raises ConflictError while
-    previews are under way.
+    An attempt whose new run was stopped keeps its old result. Whoever handed in since the preview
+    is queued against the release. Raises ConflictError while previews are under way.
     """
     plan = _get(session, plan_id, actor, lock=True)
     preview = get_preview(session, plan.id, actor=actor)
@@ -253,7 +270,7 @@ def apply_plan(
             )
         )
     publish_staged(session, preview.release, actor=actor, now=now)
-    runs = [shift.after for shift in preview.shifts if shift.after is not None]
+    runs = [shift.after for shift in preview.shifts if shift.after and not shift.is_failed]
     for run in runs:
         run.number, run.preview = _next_number(session, run.submission_id), False
         session.flush()

@@ -27,7 +27,7 @@ from lms.grading.regrades import (
     list_plans,
     plan_regrade,
 )
-from lms.grading.service import finish
+from lms.grading.service import finish, latest_run
 from lms.identity.models import Person
 from lms.identity.scopes import SYSTEM, Role
 from lms.outposts.runner.release import BuiltRelease, build
@@ -284,6 +284,25 @@ def test_who_hands_in_while_a_preview_waits_is_graded_against_the_new_release_to
     assert (again.status, again.release_id) == (RunStatus.QUEUED, release.id)
     runs = session.scalars(select(Run).where(Run.submission_id == elsewhere.id)).all()
     assert [run.release_id for run in runs] == [None]
+
+
+def test_an_attempt_that_is_stopped_by_the_new_tests_keeps_its_result(school: School) -> None:
+    session = school.session
+    stopped, wronged = school.hand_in("ps1", score=2.0), school.hand_in("ps1", score=0.0)
+    preview = school.plan(school.stage(source(expected=4)))
+    for shift in preview.shifts:
+        assert shift.after is not None
+        school.grade(shift.after, 2.0)
+        if shift.submission.id == stopped.id:
+            shift.after.status = RunStatus.TIMED_OUT
+    preview = get_preview(session, preview.plan.id, actor=SYSTEM)
+    assert (preview.failing, preview.gaining, preview.losing) == (1, 1, 0)
+    apply_plan(session, school.blobs, preview.plan.id, actor=SYSTEM, now=school.now)
+    assert [school.score(one) for one in (stopped, wronged)] == [4.0, 4.0]
+    (before,) = (shift.before for shift in preview.shifts if shift.is_failed)
+    newest = latest_run(session, stopped.id)
+    assert newest is not None
+    assert newest.id == before.id
 
 
 def test_a_release_published_first_can_be_regraded_after(school: School) -> None:
