@@ -22,19 +22,22 @@ from sqlalchemy.orm import Session
 from lms.bootstrap import System, build
 from lms.catalogue.models import OfferedAssignment, Release
 from lms.exchange.models import Submission
+from lms.foundation import clock
 from lms.foundation.blobs import BlobStore, digest_of
 from lms.foundation.db import make_engine, transaction
 from lms.foundation.settings import Settings
 from lms.grading.audit import Act, body_of, check_chain, entries
 from lms.grading.models import GradeReceipt, NotebookRun, Run
 from lms.migrations.tables import metadata
+from lms.outposts.executors.certificates import make_certificates
 from lms.protocol.grading import RunStatus
 from tests.factories import make_offering, make_person, make_task
-from tests.factories.notebooks import checked, notebook, solution
+from tests.factories.notebooks import Notebook, checked, notebook, solution
+from tests.integration.worker.cluster import Cluster
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKERS, RUNS_AT_ONCE = 2, 3
-START = "import sys, tests.fakes.light, tests.fakes.storm; tests.fakes.storm.main(sys.argv[1])"
+START = "import sys, tests.fakes.light, tests.fakes.storm; tests.fakes.storm.main(*sys.argv[1:])"
 UNDER_WAY = (RunStatus.QUEUED, RunStatus.RUNNING)
 
 
@@ -70,7 +73,7 @@ def _hand_in(system: System, count: int, now: datetime) -> None:
             session.refresh(task, ["assignment"])
             _publish(session, task, system.blobs)
         person = make_person(session)
-        content = system.blobs.put(b"{}")
+        content = system.blobs.put(json.dumps(_notebook("x = 1")).encode())
         submissions = [
             {
                 "task_id": tasks[number % 3].id,
@@ -100,9 +103,12 @@ def _hand_in(system: System, count: int, now: datetime) -> None:
         session.execute(insert(Run), runs)
 
 
+def _notebook(answer: str) -> Notebook:
+    return notebook(solution("a", answer), checked("q1", 2.0, "assert x == 1"))
+
+
 def _publish(session: Session, task: OfferedAssignment, blobs: BlobStore) -> None:
-    source = notebook(solution("a", "x = 1"), checked("q1", 2.0, "assert x == 1"))
-    digest = blobs.put(json.dumps(source).encode())
+    digest = blobs.put(json.dumps(_notebook("x = 1")).encode())
     manifest = {"assignment": task.id, "student": {}, "instructor": {"ps1.ipynb": digest}}
     session.get_one(Release, task.release_id).digest = blobs.put(json.dumps(manifest).encode())
 
@@ -117,6 +123,11 @@ class Storm:
     frozen: dict[str, float] = field(default_factory=dict)
     done: Counter[str] = field(default_factory=Counter)
     numbers: int = 0
+    #: "cheap" or "real": see tests.fakes.storm.
+    engine: str = "cheap"
+    env: dict[str, str] = field(default_factory=dict)
+    #: Where jobs run, if not in processes of the workers.
+    cluster: Cluster | None = None
 
     def start(self, name: str = "") -> None:
         self.numbers += 1
@@ -125,13 +136,14 @@ class Storm:
         log = (settings.data_dir / f"{name}.log").open("ab")
         with log:
             self.workers[name] = subprocess.Popen(
-                [sys.executable, "-c", START, name],
+                [sys.executable, "-c", START, name, self.engine],
                 cwd=ROOT,
                 env={
                     "PATH": os.environ["PATH"],
                     "LMS_DATA": str(settings.data_dir),
                     "LMS_DATABASE_URL": settings.database_url,
                     "LMS_GRADING_RUNS": str(settings.grading_runs),
+                    **self.env,
                 },
                 stdout=log,
                 stderr=log,
@@ -168,6 +180,28 @@ class Storm:
         for nursery in self._nurseries():
             _kill(nursery)
             return
+
+    def kill_node(self) -> None:
+        """Kill a worker of the cluster; another comes."""
+        assert self.cluster is not None
+        node = self.chance.choice(self.cluster.workers)
+        self.cluster.workers.remove(node)
+        node.kill()
+        node.wait()
+        self.cluster.start_worker()
+
+    def kill_scheduler(self) -> None:
+        """Kill the cluster's scheduler, and start it anew where it was; nodes come back to it."""
+        assert self.cluster is not None
+        self.cluster.scheduler.kill()
+        self.cluster.scheduler.wait()
+        self.cluster.start_scheduler()
+        for node in self.cluster.workers:
+            node.kill()
+            node.wait()
+        self.cluster.workers = []
+        for _ in range(2):
+            self.cluster.start_worker()
 
     def cut_connections(self) -> None:
         """End database connections as a failing server would, in whatever they are doing."""
@@ -239,6 +273,8 @@ def _left(system: System) -> int:
 def _rage(storm: Storm, *, strikes: int, seconds: float) -> float:
     """Strike evenly until nothing is left to grade; returns how long that took."""
     acts = [storm.kill_worker, storm.freeze_worker, storm.kill_child, storm.kill_nursery]
+    if storm.cluster is not None:
+        acts = [storm.kill_node, storm.kill_worker, storm.kill_scheduler]
     if storm.system.engine.dialect.name == "postgresql":
         acts += [storm.cut_connections] * 2
     for _ in range(WORKERS):
@@ -281,32 +317,66 @@ def _assert_each_graded_exactly_once(system: System, count: int) -> int:
         return sum(run.interruptions for run in runs)
 
 
-def _storm(system: System, count: int, now: datetime, **how: int) -> tuple[Storm, int]:
-    _hand_in(system, count, now)
-    storm = Storm(system, random.Random(count))  # noqa: S311
+def _run(storm: Storm, count: int, *, strikes: int, seconds: int) -> int:
+    """Let it rage and end; returns how often a run was interrupted."""
     try:
-        seconds = _rage(storm, strikes=how["strikes"], seconds=how["seconds"])
+        took = _rage(storm, strikes=strikes, seconds=seconds)
     finally:
         storm.end()
-    hits = _assert_each_graded_exactly_once(system, count)
+    hits = _assert_each_graded_exactly_once(storm.system, count)
     sys.stdout.write(
-        f"\n{system.engine.dialect.name}: {count} runs in {seconds:.1f} s"
-        f" ({count / seconds:.0f} a second), {hits} interruptions, {dict(storm.done)}\n"
+        f"\n{storm.system.engine.dialect.name}, {storm.engine}: {count} runs in {took:.1f} s"
+        f" ({count / took:.0f} a second), {hits} interruptions, {dict(storm.done)}\n"
     )
-    return storm, hits
+    assert sum(storm.done.values()) == strikes
+    return hits
+
+
+def _chance(count: int) -> random.Random:
+    return random.Random(count)  # noqa: S311
 
 
 def test_every_submission_of_a_small_storm_is_graded_exactly_once(
     system: System, now: datetime
 ) -> None:
-    storm, _hits = _storm(system, 200, now, strikes=6, seconds=120)
-    assert sum(storm.done.values()) == 6
+    _hand_in(system, 200, now)
+    _run(Storm(system, _chance(200)), 200, strikes=6, seconds=240)
 
 
 @pytest.mark.slow
 def test_every_submission_of_ten_thousand_is_graded_exactly_once(
     system: System, now: datetime
 ) -> None:
-    storm, hits = _storm(system, 10_000, now, strikes=90, seconds=2_400)
-    assert sum(storm.done.values()) == 90
-    assert hits > 60
+    _hand_in(system, 10_000, now)
+    assert _run(Storm(system, _chance(10_000)), 10_000, strikes=90, seconds=5_400) > 60
+
+
+@pytest.mark.slow
+@pytest.mark.sandbox
+@pytest.mark.parametrize("system", ["sqlite"], indirect=True)
+def test_every_submission_is_graded_exactly_once_by_the_real_engine(
+    system: System, now: datetime
+) -> None:
+    _hand_in(system, 60, now)
+    _run(Storm(system, _chance(60), engine="real"), 60, strikes=6, seconds=900)
+    with system.sessions() as session:
+        assert set(session.scalars(select(Run.score))) == {2.0}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("system", ["sqlite"], indirect=True)
+def test_every_submission_is_graded_exactly_once_on_a_cluster_that_falls_apart(
+    system: System, now: datetime
+) -> None:
+    _hand_in(system, 300, now)
+    keys = system.settings.cluster_keys_dir
+    make_certificates(keys, now=clock.now())
+    cluster = Cluster(system.settings.data_dir, keys)
+    env = {"LMS_GRADING_EXECUTOR": "dask", "LMS_DASK_SCHEDULER": cluster.address}
+    try:
+        for _ in range(2):
+            cluster.start_worker()
+        storm = Storm(system, _chance(300), env=env, cluster=cluster)
+        _run(storm, 300, strikes=6, seconds=900)
+    finally:
+        cluster.end()

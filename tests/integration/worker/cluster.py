@@ -23,9 +23,9 @@ def free_port() -> int:
 class Cluster:
     """Scheduler and workers as processes; each may be killed."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, keys: Path) -> None:
         self.folder = folder
-        self.keys = folder / "cluster-keys"
+        self.keys = keys
         self.port = free_port()
         self.workers: list[subprocess.Popen[bytes]] = []
         self.scheduler = self.start_scheduler()
@@ -72,8 +72,9 @@ class Cluster:
 
 
 def make_cluster(folder: Path) -> Cluster:
-    make_certificates(folder / "cluster-keys", now=clock.now())
-    return Cluster(folder)
+    keys = folder / "cluster-keys"
+    make_certificates(keys, now=clock.now())
+    return Cluster(folder, keys)
 
 
 def listening(pid: int) -> dict[int, str]:
