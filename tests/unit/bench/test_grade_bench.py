@@ -1,5 +1,6 @@
 """A benchmark that says nothing it has not measured: its checks, its meter, its figures."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,9 +9,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from click.testing import CliRunner
 
 from lms.cli.bench.answers import ANSWERS
 from lms.cli.bench.checks import (
+    SUBMISSIONS,
     UntrueError,
     check_alternations,
     check_engine,
@@ -21,10 +24,11 @@ from lms.cli.bench.checks import (
 from lms.cli.bench.children import Child
 from lms.cli.bench.course import answers_of
 from lms.cli.bench.figures import figures_of, table_of
-from lms.cli.bench.measure import Measured, Turn
+from lms.cli.bench.measure import Bench, Measured, Turn
 from lms.cli.bench.meter import tree_seconds
 from lms.cli.bench.picture import draw
 from lms.cli.bench.sets import Assignment, CourseSet, given
+from lms.cli.main import cli
 from lms.foundation.errors import InvalidError
 
 
@@ -214,6 +218,41 @@ def test_figures_are_medians_of_turns_with_their_spread() -> None:
     shown = table_of({"np1": found})
     assert "14.0" in shown
     assert "0.110" in shown
+
+
+class FakeBench(Bench):
+    """Has measured everything already."""
+
+    def _start(self) -> None:
+        self.seconds = {"scored": 1.0, "verified": 1.0}
+
+    def measure(
+        self, course: CourseSet, alternations: int, *, minimum: int = SUBMISSIONS
+    ) -> list[Measured]:
+        self._tell(f"{course.name} {alternations} {minimum}")
+        return [measured()]
+
+
+def test_the_command_prints_a_table_or_json_and_draws(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lms.cli.bench.grade.Bench", FakeBench)
+    (tmp_path / "source" / "a").mkdir(parents=True)
+    course(tmp_path, b"1", b"2")
+    arguments = ["bench", "grade", "--course", str(tmp_path), "--image", str(tmp_path / "a.svg")]
+    shown = CliRunner().invoke(cli, arguments, catch_exceptions=False)
+    assert shown.exit_code == 0
+    assert "30 submissions, 27 of them verified; 300 cells compared, 0 different." in shown.stdout
+    assert "14.0" in shown.stdout
+    assert f"{tmp_path.name} 5 50" in shown.stderr
+    assert (tmp_path / "a.svg").read_bytes().startswith(b"<?xml")
+    printed = CliRunner().invoke(cli, [*arguments, "--json"], catch_exceptions=False).stdout
+    report = json.loads(printed)
+    figures = report["courses"][tmp_path.name]["np1"]
+    assert figures["score_differences"] == 0
+    assert figures["verified"]["times_nbgrader"]["median"] == pytest.approx(7)
+    assert report["a_known_second_metered_as"] == {"scored": 1.0, "verified": 1.0}
+    assert report["machine"]["cores"] >= 1
 
 
 def test_the_same_figures_give_the_same_picture(tmp_path: Path) -> None:
