@@ -47,16 +47,12 @@ class SandboxKernel:
         limits: Limits,
         seed: int,
         fonts: Mapping[str, bytes],
-        *,
-        program: str = "",
     ) -> None:
-        """Say what to run; `program` is "kernel" for a fork of the zygote, which is warm."""
         self._launcher = launcher
         self._files = files
         self._limits = limits
         self._seed = seed
         self._fonts = fonts
-        self._program = program
         self._stack = ExitStack()
         self._process: KernelProcess | None = None
         self._relay: Relay | None = None
@@ -96,7 +92,6 @@ class SandboxKernel:
         self._process = self._launcher.launch(
             KernelRequest(
                 argv=_argv(file),
-                program=self._program,
                 seed=self._seed,
                 env=environment(self._seed, folders.fonts),
                 connection_dir=str(connection),

@@ -8,7 +8,7 @@ from typing import Any
 from nbformat import NotebookNode
 from nbgrader.preprocessors import NbGraderPreprocessor
 
-from lms.outposts.broker.launcher import KernelLauncher
+from lms.outposts.broker.launcher import KernelLauncher, SandboxUnavailableError
 from lms.outposts.runner.collected import LANGUAGE_INFO
 from lms.outposts.runner.endings import Ending
 from lms.outposts.runner.fallback import kernel_need
@@ -48,7 +48,8 @@ class NotebookExecute(NbGraderPreprocessor):
         if self.need is None:
             try:
                 self._run_cells(nb)
-            except UnfitError as error:
+            except (UnfitError, SandboxUnavailableError) as error:
+                # Without a zygote nothing forks cells; a kernel can be executed afresh.
                 self.need = str(error) or "something else"
             else:
                 return nb, resources

@@ -225,7 +225,7 @@ class StrangeLauncher(PlainLauncher):
 
         channel.send(self._said)  # type: ignore[attr-defined]
         channel.close()  # type: ignore[attr-defined]
-        return super().launch(replace(request, argv=("/bin/true",)))
+        return super().launch(replace(request, program="", argv=("/bin/true",)))
 
 
 def test_a_program_that_does_not_come_up_is_our_fault() -> None:

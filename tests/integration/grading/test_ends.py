@@ -1,5 +1,6 @@
 """How a run ends when it is not the student's code that ends it."""
 
+import contextlib
 import socket
 from dataclasses import replace
 
@@ -19,7 +20,7 @@ class BrokenLauncher(PlainLauncher):
     """Starts something that is no kernel."""
 
     def launch(self, request: KernelRequest, channel: socket.socket | None = None) -> KernelProcess:
-        return super().launch(replace(request, argv=("/bin/false",)), channel)
+        return super().launch(replace(request, program="", argv=("/bin/false",)), channel)
 
 
 class AbandonedProcess(PlainProcess):
@@ -33,9 +34,8 @@ class AbandoningLauncher(PlainLauncher):
     """Loses every kernel that ends."""
 
     def launch(self, request: KernelRequest, channel: socket.socket | None = None) -> KernelProcess:
-        if channel is not None:
-            channel.close()
-        return AbandonedProcess(request)
+        with channel or contextlib.nullcontext():
+            return AbandonedProcess(request, channel)
 
 
 def test_the_whole_notebook_has_a_limit_too() -> None:
