@@ -12,6 +12,7 @@ from typing import Any
 from nbformat import NotebookNode
 
 from lms.outposts.broker.launcher import KernelLauncher
+from lms.outposts.runner.errors import KernelStartError
 from lms.outposts.runner.grade import NotebookOutcome, grade_submission
 from lms.outposts.runner.notebooks import read_source
 from lms.outposts.runner.redteam import verdicts
@@ -157,13 +158,17 @@ class _Notebook:
     ) -> NotebookOutcome | None:
         if self._deadline.is_over:
             return None
-        outcomes = grade_submission(
-            source,
-            {f"{self._name}.ipynb": _submission(self._node, answers, edit)},
-            limits=self._limits,
-            launcher=self._means.launcher,
-            verify=verify,
-        )
+        try:
+            outcomes = grade_submission(
+                source,
+                {f"{self._name}.ipynb": _submission(self._node, answers, edit)},
+                limits=self._limits,
+                launcher=self._means.launcher,
+                verify=verify,
+            )
+        except KernelStartError:
+            # The reference ran a moment ago: one run that did not begin stops no check.
+            return None
         if self._means.on_progress is not None and self._runs:
             self._means.on_progress(1 / self._runs / len(self._target.reference))
         return next(o for o in outcomes if o.result.notebook == self._name)

@@ -1,14 +1,23 @@
 """What an attack says when integrity verdicts are there, and how a check is shown."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import pytest
+
+from lms.outposts.broker.launcher import DirectLauncher
+from lms.outposts.runner.errors import KernelStartError
 from lms.outposts.runner.grade import NotebookOutcome
+from lms.outposts.runner.redteam import attack
 from lms.outposts.runner.redteam.questions import Question, TestCell
-from lms.outposts.runner.redteam.trials import Tried
+from lms.outposts.runner.redteam.trials import QUICK, Tried
 from lms.outposts.runner.redteam.verdicts import Judged, cell_reports, problems
+from lms.outposts.runner.release import build
 from lms.outposts.runner.report import AssignmentReport, CellReport, Progress, table_of_tests
-from lms.protocol.grading import CellResult, Integrity, NotebookResult, RunStatus
+from lms.outposts.runner.source import AssignmentSource
+from lms.protocol.grading import CellResult, Integrity, Limits, NotebookResult, RunStatus
 from lms.protocol.sentences import sentence
+from tests.factories.notebooks import checked, notebook, solution, to_bytes
 
 IMAGES = sentence("the test looks at pictures.")
 
@@ -122,3 +131,26 @@ def test_progress_never_goes_back_and_ends_full() -> None:
     assert steps == [50, 49, 1]
     assert progress.done("b") == 100
     assert progress.length == 200
+
+
+def test_a_run_that_does_not_begin_is_untried_and_stops_no_check(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise KernelStartError(sentence("No kernel came up."))
+
+    monkeypatch.setattr(attack, "grade_submission", never)
+    cells = (solution("f", "def f(x):\n    return x + 1"), checked("t", 2, "assert f(1) == 2"))
+    source = AssignmentSource(name="ps1", files={"n.ipynb": to_bytes(notebook(*cells))})
+    target = attack.Target(
+        source=source,
+        release=build(source),
+        reference=(outcome(t=(2.0, Integrity.VERIFIED)),),
+        blank=(outcome(t=(0.0, None)),),
+        reference_seconds=0.1,
+        limits=Limits(),
+    )
+    with ThreadPoolExecutor(1) as pool:
+        means = attack.Means(launcher=DirectLauncher(), pool=pool, effort=QUICK)
+        (report,), found = attack.red_team(target, means)
+    assert (report.mutants, report.untried > 3, found) == (0, True, [])
