@@ -68,6 +68,7 @@ def worker(address: str, keys: Path | None, memory: str) -> None:
     """Grade one submission at a time for the scheduler at ADDRESS (tls://…)."""
     options = [address, "--nthreads", "1", "--nworkers", "1", "--memory-limit", memory]
     options += ["--no-dashboard", "--no-nanny", "--death-timeout", "60"]
+    options += ["--preload", "lms.outposts.executors.node"]
     _become("worker", keys, options)
 
 

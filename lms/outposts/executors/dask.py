@@ -16,6 +16,8 @@ from lms.outposts.executors.base import ExecutorUnavailableError, JobExecutor
 from lms.outposts.executors.certificates import AUTHORITY, certificate_path, key_path
 
 _T = TypeVar("_T")
+#: What every worker loads first.
+NODE = "lms.outposts.executors.node"
 #: How long to wait for a scheduler that does not answer.
 CONNECT_SECONDS = "20s"
 

@@ -12,7 +12,13 @@ from distributed import Client
 
 from lms.outposts.executors.base import ExecutorUnavailableError
 from lms.outposts.executors.certificates import ROLES
-from lms.outposts.executors.dask import DaskExecutor, as_environment, cluster_config, security
+from lms.outposts.executors.dask import (
+    NODE,
+    DaskExecutor,
+    as_environment,
+    cluster_config,
+    security,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +109,10 @@ def _options(jobs: SlurmJobs, keys: Path) -> dict[str, Any]:
         "local_directory": jobs.local_folder,
         # Without a nanny a job whose worker died ends, and Slurm's own limits are the limits.
         "nanny": False,
-        "worker_extra_args": ["--no-dashboard", "--lifetime", _lifetime(jobs.walltime)],
+        "worker_extra_args": [
+            *("--no-dashboard", "--preload", NODE),
+            *("--lifetime", _lifetime(jobs.walltime)),
+        ],
         "scheduler_options": {"dashboard": False, "dashboard_address": "127.0.0.1:0"},
         "protocol": "tls://",
     }

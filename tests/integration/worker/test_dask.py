@@ -160,11 +160,17 @@ def test_what_a_lost_scheduler_had_is_cancelled_and_another_can_be_reached(
         executor = connect(cluster.address, cluster.keys)
         cluster.start_worker()
         executor.client.wait_for_workers(1, timeout=60)
-        future = executor.submit(jobs.wait_in, str(tmp_path), 60)
+        future = executor.submit(jobs.wait_in, str(tmp_path), 600)
         assert not executor.is_lost()
+        end = time.monotonic() + 60
+        while not (tmp_path / str(cluster.workers[0].pid)).exists():
+            assert time.monotonic() < end
+            time.sleep(0.1)
         cluster.scheduler.kill()
         with pytest.raises(CancelledError):
             future.result(60)
+        # The job would go on for ten minutes: nobody waits for it any more.
+        assert cluster.workers[0].wait(60) == 0
         end = time.monotonic() + 30
         while not executor.is_lost():
             assert time.monotonic() < end

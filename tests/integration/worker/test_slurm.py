@@ -96,10 +96,13 @@ def test_a_killed_jobs_run_fails_at_once_and_can_be_tried_again(
     future = executor.submit(jobs.wait_in, str(folder), 300)
     _until(lambda: list(folder.iterdir()), 120, slurm)
     (running,) = slurm.jobs()
+    process = int(next(folder.iterdir()).name)
     if whole_job:
         slurm.run("scancel", "--signal=KILL", "--full", running)
     else:
-        os.kill(int(next(folder.iterdir()).name), signal.SIGKILL)
+        os.kill(process, signal.SIGKILL)
     with pytest.raises(KilledWorker):
         future.result(90)
+    # Not even where Slurm ends the job's script alone, as here.
+    _until(lambda: not Path(f"/proc/{process}").exists(), 30, slurm)
     assert executor.submit(jobs.add, 2, 2).result(120) == 4
