@@ -69,7 +69,8 @@ def verify(
     cells = {name: CellIntegrity(integrity=Integrity.VERIFIED) for name in tests}
     if gained:
         plan = make_plan(notebooks)
-        cells |= _judged(_split(plan, notebooks, tests, start), gained)
+        scored = {name: tests[name] for name in gained}
+        cells |= _judged(_split(plan, notebooks, scored, start), gained)
         doubted = [name for name in gained if cells[name].integrity is Integrity.UNVERIFIED]
         if doubted:
             cells |= _canaries(plan, notebooks, cells, doubted, start, in_process)

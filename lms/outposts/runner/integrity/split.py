@@ -5,7 +5,7 @@ and the tests, in notebook order, and its outputs alone make the scores here.
 """
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,8 +23,10 @@ from lms.protocol.sentences import Sentence, sentence
 
 #: A split run's lines carry data, not only what people read.
 LINE_BYTES = 1 << 30
-_SPARE_SECONDS = 5.0
-_SETTLE_SECONDS = 10.0
+#: What a cell that scored nothing gets beyond its limit; one that scored has all there is, since
+#: it came to its end before, and may have to wait for its turn at every call.
+_SPARE_SECONDS = 10.0
+_SETTLE_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,26 +51,28 @@ class Split:
 def run_split(
     plan: Plan, cells: Mapping[str, NotebookNode], failed: frozenset[str], start: Started
 ) -> Split:
-    """Run the plan; `cells` are the graded cells, `failed` the cells that failed in one process.
+    """Run the plan; `cells` are the test cells that scored, `failed` those that failed.
 
     Raises KernelStartError when our side is at fault, UnfitError when cells alone do not do.
     """
     with ExitStack() as stack:
-        student = StudentSide(stack.enter_context(_program(start)))
+        student = StudentSide(
+            stack.enter_context(_program(start)), start.limits.cell_seconds + _SPARE_SECONDS
+        )
         student.begin()
         tests = stack.enter_context(_program(start))
         run = _Run(talk=Talk(tests, student), cells=cells, failed=failed, start=start, plan=plan)
         split = Split()
         try:
-            for step in plan.steps:
-                run.take(step)
+            for place, step in enumerate(plan.steps):
+                run.take(step, _used(plan.steps[place + 1 :]))
             student.look()
         except TestsEndedError:
             if tests.usage().verdict is Verdict.ABANDONED:
                 raise KernelStartError(
                     sentence("The sandbox was taken away while the notebook ran."),
                 ) from None
-        for step in plan.tests:
+        for step in (step for step in plan.tests if step.grade_id in cells):
             ended = Judged(doubt=reasons.tests_ended(step.grade_id))
             split.judged[step.grade_id] = run.judged.get(step.grade_id, ended)
         if student.evidence:
@@ -103,8 +107,17 @@ class _Run:
     _done: int = 0
     _number: int = 0
 
-    def take(self, step: Step) -> None:
-        """Bring the student's side up to the step, and run the step on the tests' side."""
+    def take(self, step: Step, later: frozenset[str]) -> None:
+        """Bring the student's side up to the step, and run the step on the tests' side.
+
+        A test that scored nothing is left out unless a cell after it uses one of its names.
+        """
+        if (
+            step.role is Role.TEST
+            and step.grade_id not in self.cells
+            and not step.facts.bound & later
+        ):
+            return
         while self._done < step.before:
             self.talk.student.run(self.plan.student[self._done], self.start.limits.cell_seconds)
             self._done += 1
@@ -119,9 +132,8 @@ class _Run:
         can_run = step.facts.is_python and not step.facts.unsafe
         is_doubtful = not can_run or bool(self._doubtful(step))
         if can_run:
-            seconds = self.start.limits.cell_seconds
             bind = {**self._bind(step), "source": step.facts.plain}
-            told = self.talk.request(bind, "bound", 2 * seconds + _SPARE_SECONDS)
+            told = self.talk.request(bind, "bound", self.start.limits.wall_seconds)
             has_failed, remarks = told.get("failed") is not False, told.get("remarks")
             is_doubtful |= bool(remarks) or (has_failed and step.grade_id not in self.failed)
         self._own(step, doubtful=is_doubtful)
@@ -139,6 +151,9 @@ class _Run:
             self._own(step, doubtful=True)
             return
         outputs, remarks = self._execute(step)
+        if step.grade_id not in self.cells:
+            self._own(step, doubtful=False)
+            return
         cell = self.cells[step.grade_id]
         doubt = self._doubt(step, remarks) or _odd_share(cell, outputs)
         if doubt is None and step.facts.shown in self._names(step):
@@ -174,7 +189,9 @@ class _Run:
         }
 
     def _execute(self, step: Step) -> tuple[list[NotebookNode], list[Any]]:
-        seconds = 2 * self.start.limits.cell_seconds + _SPARE_SECONDS
+        limits = self.start.limits
+        has_scored = step.grade_id in self.cells
+        seconds = limits.wall_seconds if has_scored else limits.cell_seconds + _SPARE_SECONDS
         self.talk.request(self._bind(step), "bound", seconds)
         self._number += 1
         messages: list[dict[str, Any]] = []
@@ -182,6 +199,11 @@ class _Run:
         done = self.talk.request(execute, "done", seconds, messages)["done"]
         settled = self.talk.request({"do": "settle"}, "settled", _SETTLE_SECONDS)
         return list(_outputs(messages, done)), list(settled.get("remarks", ()))
+
+
+def _used(steps: Sequence[Step]) -> frozenset[str]:
+    """Return the names that cells use and do not bind themselves."""
+    return frozenset().union(*(step.facts.used - step.facts.bound for step in steps))
 
 
 def _refusal(step: Step) -> Sentence | None:

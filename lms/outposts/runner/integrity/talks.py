@@ -17,7 +17,7 @@ from lms.outposts.runner.errors import RunStoppedError
 from lms.outposts.runner.program import CellProgram
 
 _LOG = logging.getLogger("lms.runner")
-_SEND_SECONDS = 10.0
+_SEND_SECONDS = 30.0
 _MOST_NESTED = 30
 
 Blobs = Sequence[bytes]
@@ -33,6 +33,8 @@ class StudentSide:
     """The student's side: the program, and what became of it."""
 
     program: CellProgram
+    #: How long one call may take.
+    seconds: float
     #: Why it can no longer be asked.
     ended: str = ""
     #: Codes of what only somebody who forges does.
@@ -81,6 +83,7 @@ class StudentSide:
 
     def hear(self, deadline: float) -> tuple[str, Blobs]:
         """Return "answer" or "callback" with its content, or "gone"."""
+        deadline = min(deadline, monotonic() + self.seconds)
         while not self.ended:
             try:
                 header, blobs = self.program.line.receive(_left(deadline))
@@ -98,7 +101,7 @@ class StudentSide:
         """Take in what was said since the last answer: outputs of threads, or evidence."""
         line = self.program.line
         while line.has_more or _is_readable(line):
-            header, _ = line.receive(1.0)
+            header, _ = line.receive(_SEND_SECONDS)
             if _kind(header) != "output":
                 self.evidence.append("unasked")
                 self._end("it answered what nobody had asked")
