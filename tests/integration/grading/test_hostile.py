@@ -1,14 +1,19 @@
 """Hostile submissions end in a status with a reason, score nothing and leave nothing behind."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from lms.outposts.broker.launcher import DirectLauncher
 from lms.outposts.runner.grade import NotebookOutcome, grade_submission
-from lms.protocol.grading import RunStatus
+from lms.protocol.grading import Integrity, RunStatus
+from tests.factories.notebooks import answered
 from tests.integration.grading import hostile
+from tests.integration.grading.fidelity.figures import Figures
+from tests.integration.grading.hostile_cases import escapes, forging
+from tests.integration.grading.hostile_cases.cases import CASES, SAMPLED, Case, faults
 
 pytestmark = [pytest.mark.kernel, pytest.mark.sandbox]
 
@@ -98,3 +103,100 @@ def test_a_bad_notebook_does_not_stop_the_next_one(launcher: DirectLauncher) -> 
     ):
         outcome = run(submission, launcher)
     assert scores(outcome)["t_one"] == 2.0
+
+
+@pytest.fixture(scope="module")
+def figures(launcher: DirectLauncher) -> Iterator[Figures]:
+    """Counts by kind of attack; after all of them the grader is as well as before."""
+    kept = Figures(title="attack")
+    yield kept
+    if kept.rows:
+        kept.save("hostile")
+    (outcome,) = grade_submission(
+        hostile.SOURCE, hostile.code(hostile.RIGHT), limits=hostile.LIMITS, launcher=launcher
+    )
+    assert scores(outcome) == {"t_one": 2.0, "t_share": 1.5}
+    assert _names_of_processes().isdisjoint({escapes.DAEMON_NAME})
+
+
+def _count(figures: Figures, case: Case, outcome: NotebookOutcome, found: list[str]) -> None:
+    counted = {"submissions": 0.0} | {str(kind): 0.0 for kind in Integrity} | {"faults": 0.0}
+    row = figures.rows.get(case.group, counted)
+    row["submissions"] += 1
+    row[str(outcome.result.integrity)] += 1
+    row["faults"] += bool(found)
+    figures.add(case.group, **row)
+
+
+def _marks(name: str) -> list[pytest.MarkDecorator]:
+    marks = [] if name in SAMPLED else [pytest.mark.slow]
+    if CASES[name].succeeds:
+        # Not strict: some codes do not get through, and none should be relied upon to.
+        marks.append(pytest.mark.xfail(reason="a known limit: coded text", strict=False))
+    return marks
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=_marks(name)) for name in CASES],
+)
+def test_an_attack_releases_no_score_leaks_nothing_and_says_what_happened(
+    name: str, launcher: DirectLauncher, figures: Figures
+) -> None:
+    case = CASES[name]
+    outcomes = grade_submission(
+        case.source, case.submission, limits=hostile.LIMITS, launcher=launcher
+    )
+    for outcome in outcomes:
+        found = faults(case, outcome)
+        _count(figures, case, outcome, found)
+        assert found == []
+
+
+def test_the_corpus_is_as_large_as_promised() -> None:
+    assert len(CASES) + len(hostile.BOMBS) + len(hostile.TRICKS) + len(hostile.SPIES) >= 200
+    assert {case.group for case in CASES.values()} == {
+        "forging", "channel", "floods", "escapes", "formats", "leaks", "scripts"
+    }  # fmt: skip
+
+
+def _names_of_processes() -> set[str]:
+    names = set()
+    for path in Path("/proc").glob("[0-9]*/comm"):
+        try:
+            names.add(path.read_text().strip())
+        except OSError:
+            continue
+    return names
+
+
+def test_a_process_does_not_outlive_its_run(launcher: DirectLauncher) -> None:
+    outcome = run(hostile.code(escapes.DAEMON + hostile.WRONG), launcher)
+    assert outcome.result.status is RunStatus.GRADED
+    for _ in range(50):
+        if escapes.DAEMON_NAME not in _names_of_processes():
+            break
+        time.sleep(0.1)
+    assert escapes.DAEMON_NAME not in _names_of_processes()
+
+
+def test_a_run_finds_nothing_that_another_left(launcher: DirectLauncher) -> None:
+    run(hostile.code(escapes.LITTER + hostile.WRONG), launcher)
+    spy = escapes.SPIES["what the last one left"]
+    case = Case(group="escapes", submission=hostile.code(spy + hostile.WRONG), is_spy=True)
+    assert faults(case, run(case.submission, launcher)) == []
+
+
+def test_right_answers_to_the_attacked_assignments_score_in_full(launcher: DirectLauncher) -> None:
+    submission = {"scale.ipynb": answered(forging.RELEASED, {"answer": forging.SCALE_RIGHT})}
+    (outcome,) = grade_submission(
+        forging.SCALE, submission, limits=hostile.LIMITS, launcher=launcher
+    )
+    assert scores(outcome) == {"t_helper": 2.0, "t_np": 2.0, "t_file": 2.0, "t_plain": 1.0}
+    (wrong,) = grade_submission(
+        forging.SCALE,
+        {"scale.ipynb": answered(forging.RELEASED, {"answer": forging.SCALE_WRONG})},
+        limits=hostile.LIMITS,
+        launcher=launcher,
+    )
+    assert scores(wrong) == {name: forging.HONEST[name] for name in scores(wrong)}
