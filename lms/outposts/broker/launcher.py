@@ -288,8 +288,7 @@ def kernel_spec(request: KernelRequest, *, caller_uid: int, caller_pid: int) -> 
         "env": env,
         "cwd": KERNEL_FOLDER,
         "umask": 0,
-        # Shell escapes of a notebook run in one.
-        "terminals": True,
+        "terminals": True,  # shell escapes of a notebook run in one
         "user": "student",
         "home": KERNEL_HOME,
         "uid": RUN_UIDS[0],

@@ -9,6 +9,9 @@ from typing import NamedTuple
 #: A full disk answers with fewer free bytes than this.
 _NEARLY_NOTHING = 64 << 10
 
+#: Anonymous, of files, shared memory: since Linux 5.4.
+_PSS_LINES = 3
+
 #: No file has this owner.
 _NOBODY = -1
 
@@ -34,6 +37,33 @@ def measure_memory(pids: list[int], scratch_used_bytes: int) -> Memory:
         if own + mapped > largest:
             largest, largest_pid = own + mapped, pid
     return Memory(anonymous + max(shared, scratch_used_bytes), largest_pid)
+
+
+def measure_shares(pids: list[int], scratch_used_bytes: int) -> int:
+    """Sum each process's share of the memory it maps, exactly and slowly, with the scratch disk.
+
+    What a fork has inherited and not changed is shared with the zygote and counts in part.
+    """
+    anonymous = shared = 0
+    for pid in pids:
+        own, mapped = _shares(pid) or _resident(pid)
+        anonymous += own
+        shared += mapped
+    return anonymous + max(shared, scratch_used_bytes)
+
+
+def _shares(pid: int) -> tuple[int, int] | None:
+    """Return a process's share of anonymous and of shared memory, or None when it hides them."""
+    found: dict[bytes, int] = {}
+    try:
+        with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
+            for line in file:
+                name, *values = line.split()
+                if name.startswith(b"Pss_"):
+                    found[name] = int(values[0]) << 10
+    except OSError:
+        return None
+    return (found[b"Pss_Anon:"], found[b"Pss_Shmem:"]) if len(found) >= _PSS_LINES else None
 
 
 def list_pids() -> list[int]:

@@ -53,6 +53,32 @@ def run(source, **limits):
 """
 UNSAFE = "UNSAFE = False\n"
 
+#: The program "cells" instead: a zygote's fork.
+CELLS = """
+import socket
+from lms.outposts.kernels.frames import Line
+
+def run(source, **limits):
+    with tempfile.TemporaryDirectory(prefix="k-") as folder:
+        ours, theirs = socket.socketpair()
+        process = DirectLauncher(unsafe=UNSAFE).launch(KernelRequest(program="cells",
+            argv=("c",), connection_dir=folder, limits=Limits(**limits)), theirs)
+        line = Line(ours, limit_bytes=1 << 24)
+        line.receive(60)
+        line.send({"do": "execute", "id": 1, "source": source})
+        said = ""
+        try:
+            while "done" not in (header := line.receive(60)[0]):
+                said += header["content"].get("text", "") + header["content"].get("ename", "")
+        except Exception as error:
+            said += type(error).__name__
+        else:
+            process.kill()
+        process.wait(60)
+        ours.close()
+        return [process.usage().verdict, said.strip()]
+"""
+
 
 def as_ordinary_user(source: str) -> object:
     """Run `source`, which prints JSON, as a user without rights."""
@@ -162,6 +188,63 @@ with tempfile.TemporaryDirectory(prefix="b-") as folder:
     print(json.dumps([state.exit_code, log, (data / "homes/a/kept").exists()]))
 """
     assert as_ordinary_user(source) == [0, "200001 ['a']\n", True]
+
+
+class TestForks:
+    """A zygote's forks where nobody is root: the fork is the keeper, in a user namespace."""
+
+    def test_fork_has_no_capability_and_sees_no_process_but_its_own(self) -> None:
+        source = (
+            "import os\n"
+            "caps = {l.split()[1] for l in open('/proc/self/status') if l.startswith('Cap')}\n"
+            "print(os.getuid() >= 300000, caps, sorted(n for n in os.listdir('/proc')"
+            " if n.isdigit())[:3])"
+        )
+        answer = as_ordinary_user(f"{CELLS}\nprint(json.dumps(run({source!r})))")
+        assert answer == ["killed", f"True {{'{'0' * 16}'}} ['1', '2']"]
+
+    def test_fork_cannot_reach_its_keeper(self) -> None:
+        source = (
+            "import ctypes, os\n"
+            "c = ctypes.CDLL(None)\n"
+            "found = [c.ptrace(16, 1, 0, 0), c.unshare(0x10000000), c.unshare(0x20000)]\n"
+            "for path in ('/proc/1/mem', '/proc/1/environ'):\n"
+            "    try: found.append(len(open(path, 'rb').read(1)))\n"
+            "    except OSError as error: found.append(type(error).__name__)\n"
+            "os.kill(1, 2); os.kill(1, 9)\n"
+            "print(found)"
+        )
+        answer = as_ordinary_user(f"{CELLS}\nprint(json.dumps(run({source!r})))")
+        assert answer == ["killed", "[-1, -1, -1, 'PermissionError', 'PermissionError']"]
+
+    def test_memory_shared_with_the_zygote_is_not_counted_but_a_bomb_is(self) -> None:
+        forks = (
+            "import os, time\n"
+            "children = [os.fork() for _ in range(1)]\n"
+            "if 0 in children: time.sleep(1); os._exit(0)\n"
+            "[os.waitpid(child, 0) for child in children]; print('fine')"
+        )
+        bomb = "held = []\nwhile True: held.append(bytearray(8 << 20))"
+        limit = "memory_bytes=150 << 20"
+        answer = as_ordinary_user(
+            f"{CELLS}\nprint(json.dumps([run({forks!r}, {limit}), run({bomb!r}, {limit})[0]]))"
+        )
+        assert answer == [["killed", "fine"], "out_of_memory"]
+
+    def test_fork_runs_without_a_sandbox_where_the_operator_allows_it(self) -> None:
+        source = (
+            "import os; a = os.fork()\n"
+            "if a == 0: os.setsid(); import time; time.sleep(600)\n"
+            "print(a)"
+        )
+        answer = as_ordinary_user(
+            f"{TestUnsafe.LOCKED}{CELLS}\nUNSAFE = True\n"
+            f"verdict, child = run({source!r})\n"
+            "from lms.outposts.broker.processes import ProcessName\n"
+            "name = ProcessName.of(int(child))\n"
+            "print(json.dumps([verdict, name is None or name.wait_for_end(5)]))"
+        )
+        assert answer == ["killed", True]
 
 
 class TestUnsafe:
