@@ -277,8 +277,7 @@ def kernel_spec(request: KernelRequest, *, caller_uid: int, caller_pid: int) -> 
         **request.env,
         "HOME": KERNEL_HOME,
         "TMPDIR": "/tmp",  # noqa: S108 - the sandbox's own
-        "USER": "student",
-        "LOGNAME": "student",
+        **dict.fromkeys(("USER", "LOGNAME"), "student"),
         "JUPYTER_PLATFORM_DIRS": "0",
     }
     return blank_spec() | {
