@@ -43,6 +43,11 @@ IMPORTS = (
     "matplotlib.backends.backend_agg",
     "sklearn",
     "torch",
+    # Both sides of a split run.
+    "lms.outposts.kernels.answers",
+    "lms.outposts.kernels.stubs",
+    "lms.outposts.kernels.values_numpy",
+    "lms.outposts.kernels.values_pandas",
 )
 _THREADS_SECONDS = 10.0
 _STREAMS = (0, 1, 2)
