@@ -48,7 +48,7 @@ VARIANTS: dict[str, dict[str, str]] = {
     "written": {**ANSWERS, "explain": "Because it is twice as much.", "code": "6 * 7"},
     "endless": {**ANSWERS, "double": "def double(x):\n    while True:\n        pass"},
     "exits": {**ANSWERS, "double": "def double(x):\n    raise SystemExit"},
-    "quits": {**ANSWERS, "double": "def double(x):\n    return 2 * x\nexit()"},
+    "leaves": {**ANSWERS, "double": "def double(x):\n    return 2 * x\nraise SystemExit"},
     "recursion": {**ANSWERS, "double": "def double(x):\n    return double(x)"},
     "unicode": {**ANSWERS, "double": "def double(값):\n    print('두 배 🎉')\n    return 2 * 값"},
     "magic": {**ANSWERS, "double": "%%capture\ndef double(x):\n    return 2 * x"},
@@ -60,7 +60,7 @@ def make_course(root: Path) -> None:
     """Write the course; its one assignment is `kinds`."""
     folder = root / "source" / "kinds"
     folder.mkdir(parents=True)
-    (folder / "kinds.ipynb").write_bytes(to_bytes(_notebook()))
+    (folder / "kinds.ipynb").write_bytes(to_bytes(make_notebook()))
     (folder / "data.txt").write_text("21\n")
     (folder / "sub").mkdir()
     (folder / "sub" / "more.py").write_text("FACTOR = 2\n")
@@ -71,7 +71,8 @@ def make_course(root: Path) -> None:
     )
 
 
-def _notebook() -> Notebook:
+def make_notebook() -> Notebook:
+    """The instructor's notebook."""
     return notebook(
         read_only("intro", "# Kinds", "markdown"),
         read_only("imports", "import numpy as np\nVALUE = int(open('data.txt').read())"),

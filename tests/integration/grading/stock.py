@@ -1,5 +1,6 @@
 """The oracle: stock `nbgrader autograde`, run as its own program, and its gradebook read back."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,9 @@ from lms.outposts.runner.source import load_source
 from lms.protocol.grading import Limits
 
 Submissions = Mapping[str, Mapping[str, bytes]]
+
+#: nbgrader's current metadata schema.
+_SCHEMA = 3
 
 
 class Key(NamedTuple):
@@ -59,23 +63,94 @@ def nbgrader(course: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def grade_stock(course: Path, assignment: str, submissions: Submissions, *options: str) -> Graded:
     """Grade copies of `submissions` with stock nbgrader; the course's own folder stays as it is."""
+    return grade_course(course, {assignment: submissions}, *options)[assignment]
+
+
+def grade_course(
+    course: Path, submissions: Mapping[str, Submissions], *options: str, as_is: bool = False
+) -> dict[str, Graded]:
+    """Grade submissions by assignment with one batch `nbgrader autograde` over a copy of a course.
+
+    Metadata of old schemas is brought up to date by `nbgrader update`, as nbgrader asks for, and
+    twins are unmarked, unless the submissions are to be graded `as_is`.
+    """
     with tempfile.TemporaryDirectory(prefix="stock-") as temporary:
         copy = Path(temporary, "course")
         copy.mkdir()
-        shutil.copytree(course / "source", copy / "source")
+        (copy / "source").mkdir()
+        for entry in (course / "source").iterdir():
+            if entry.name in submissions:
+                shutil.copytree(entry, copy / "source" / entry.name)
+            elif entry.is_file():
+                shutil.copy(entry, copy / "source")
         config = course / "nbgrader_config.py"
         if config.exists():
             shutil.copy(config, copy)
-        made = nbgrader(copy, "generate_assignment", assignment)
+        for assignment, by_student in submissions.items():
+            _hand_in(copy / "submitted", assignment, by_student, as_is=as_is)
+        _add_kernels(copy)
+        if not as_is and _has_old_metadata(copy):
+            nbgrader(copy, "update", ".")
+        (one,) = submissions if len(submissions) == 1 else ("*",)
+        made = nbgrader(copy, "generate_assignment", one)
         assert made.returncode == 0, made.stderr
-        for student, files in submissions.items():
-            folder = copy / "submitted" / student / assignment
-            folder.mkdir(parents=True)
-            for name, content in files.items():
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                (folder / name).write_bytes(content)
-        nbgrader(copy, "autograde", assignment, *options)
-        return _read(copy, assignment, list(submissions))
+        nbgrader(copy, "autograde", one, "--Execute.startup_timeout=300", *options)
+        return {name: _read(copy, name, list(found)) for name, found in submissions.items()}
+
+
+def _hand_in(submitted: Path, assignment: str, by_student: Submissions, *, as_is: bool) -> None:
+    for student, files in by_student.items():
+        folder = submitted / student / assignment
+        folder.mkdir(parents=True)
+        for name, content in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content if as_is else without_twins(name, content))
+
+
+def without_twins(path: str, content: bytes) -> bytes:
+    """Return a notebook in which a grade_id occurs once, at its last cell.
+
+    That is what nbgrader's own DeduplicateIds wants; it leaves empty metadata behind instead,
+    which nbgrader takes for an old schema, and stops the whole batch.
+    """
+    if not path.endswith(".ipynb"):
+        return content
+    notebook = json.loads(content)
+    cells = [*notebook.get("cells", ())]
+    for worksheet in notebook.get("worksheets", ()):
+        cells += worksheet["cells"]
+    seen: set[str] = set()
+    twins = 0
+    for cell in reversed(cells):
+        nbgrader = cell["metadata"].get("nbgrader", {})
+        if nbgrader.get("grade_id") in seen:
+            del cell["metadata"]["nbgrader"]
+            twins += 1
+        elif nbgrader:
+            seen.add(nbgrader["grade_id"])
+    return json.dumps(notebook).encode() if twins else content
+
+
+def _add_kernels(course: Path) -> None:
+    """Install a Python kernel under every name that the course's sources ask for."""
+    for path in (course / "source").rglob("*.ipynb"):
+        name = json.loads(path.read_bytes())["metadata"].get("kernelspec", {}).get("name", "")
+        folder = course.parent / "home" / ".local" / "share" / "jupyter" / "kernels" / name
+        if name in {"", "python3"} or folder.exists():
+            continue
+        folder.mkdir(parents=True)
+        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        spec = {"argv": argv, "display_name": name, "language": "python"}
+        (folder / "kernel.json").write_text(json.dumps(spec))
+
+
+def _has_old_metadata(course: Path) -> bool:
+    return any(
+        cell["metadata"]["nbgrader"].get("schema_version") != _SCHEMA
+        for path in course.rglob("*.ipynb")
+        for cell in json.loads(path.read_bytes()).get("cells", ())
+        if cell["metadata"].get("nbgrader")
+    )
 
 
 def _read(course: Path, assignment: str, students: list[str]) -> Graded:
