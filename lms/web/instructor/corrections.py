@@ -117,8 +117,9 @@ def make_correction(
         ready=total - preview.waiting,
         gaining=preview.gaining,
         losing=preview.losing,
-        same=total - preview.waiting - preview.gaining - preview.losing,
+        same=total - preview.waiting - preview.gaining - preview.losing - preview.failing,
         held=preview.held,
+        failing=preview.failing,
         rows=tuple(_row(one) for one in sorted(shifted, key=_largest_loss_first)),
         may_decide=_may_decide(preview, actor),
     )

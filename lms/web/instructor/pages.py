@@ -188,6 +188,8 @@ class CorrectionPage:
     losing: int
     same: int
     held: int
+    #: Attempts that could not be graded against it: they keep their results.
+    failing: int
     rows: tuple[CorrectionRow, ...]
     may_decide: bool
 

@@ -1,5 +1,7 @@
 """One attempt: where it stands, score and cells, receipt, feedback."""
 
+from typing import Any
+
 from flask import Blueprint, Response, make_response, render_template, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
@@ -128,9 +130,6 @@ def make_submission(database: Session, submission_id: int, actor: Actor) -> Subm
     run_status = RunStatus.QUEUED if run is None else RunStatus(run.status)
     finished = run is not None and not is_under_way(run_status)
     is_own = submission.person_id == actor.person_id
-    is_staff = actor.may("submission:read", task.offering_id)
-    is_hidden = run is not None and run.held and not is_staff
-    shows = run is not None and finished and not is_hidden
     return SubmissionPage(
         id=submission.id,
         offering_key=task.offering.key,
@@ -143,31 +142,43 @@ def make_submission(database: Session, submission_id: int, actor: Actor) -> Subm
         attempt=submission.attempt,
         attempts=attempt_rows(attempts, runs),
         status=status_block(database, submission, run),
-        receipt=_receipt_block(submission, task, has_grade=shows),
-        score=None if run is None else _score(run, run_status, is_staff=is_staff),
-        max_score=run.max_score if run is not None and finished else None,
         points=_release_of(submission, task).points,
-        cells=_cells(submission, task, None if is_hidden else run),
-        seal=seal_of_run(run) if run is not None and shows else None,
-        is_unverified=run is not None and run.integrity == Integrity.UNVERIFIED,
-        reason=None if run is None else reason_of(run.reason),
         due=due_phrase(task.due_at, submission.submitted_at),
         due_at=task.due_at,
-        notebooks=()
-        if run is None or not shows
-        else notebook_blocks(submission, run, for_staff=is_staff),
         waits_for_person=run_status is RunStatus.NEEDS_MANUAL,
         is_failed=finished and run_status not in _GRADED,
-        is_unsafe=run is not None and run.unsafe,
         hold=None if run is None else _hold_block(database, run, task, actor),
-        is_hidden=is_hidden,
+        **_found(submission, task, run, actor),
     )
 
 
-def _score(run: Run, status: RunStatus, *, is_staff: bool) -> float | None:
-    """Return the score to show: staff see also what is held or set aside."""
+def _found(
+    submission: Submission, task: OfferedAssignment, run: Run | None, actor: Actor
+) -> dict[str, Any]:
+    """Return what a run found, as far as this reader may see it."""
+    is_staff = actor.may("submission:read", task.offering_id)
+    is_hidden = run is not None and run.held and not is_staff
+    shown = None if run is None or is_hidden or run.finished_at is None else run
+    return {
+        "is_hidden": is_hidden,
+        "receipt": _receipt_block(submission, task, has_grade=shown is not None),
+        "score": None if shown is None else _score(shown, is_staff=is_staff),
+        "max_score": None if run is None or run.finished_at is None else run.max_score,
+        "cells": _cells(submission, task, shown),
+        "seal": None if shown is None else seal_of_run(shown),
+        "is_unverified": run is not None and run.integrity == Integrity.UNVERIFIED,
+        "is_unsafe": run is not None and run.unsafe,
+        "reason": None if run is None else reason_of(run.reason),
+        "notebooks": ()
+        if shown is None
+        else notebook_blocks(submission, shown, for_staff=is_staff),
+    }
+
+
+def _score(run: Run, *, is_staff: bool) -> float | None:
+    """Return the score to show: staff see also what is held."""
     if is_staff and run.verdict is None:
-        return run.score if status in _GRADED else None
+        return run.score if run.status in _GRADED else None
     return score_of(run)
 
 
