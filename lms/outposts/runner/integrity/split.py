@@ -112,6 +112,7 @@ class _Run:
 
         A test that scored nothing is left out unless a cell after it uses one of its names.
         """
+        self._owners |= dict.fromkeys(step.answered, Owner.STUDENT)
         if (
             step.role is Role.TEST
             and step.grade_id not in self.cells
@@ -121,7 +122,6 @@ class _Run:
         while self._done < step.before:
             self.talk.student.run(self.plan.student[self._done], self.start.limits.cell_seconds)
             self._done += 1
-        self._owners |= dict.fromkeys(step.answered, Owner.STUDENT)
         if step.role is Role.TEST:
             self._test(step)
         else:
