@@ -81,7 +81,7 @@ def _heads(session: Session, resource: str, priority: int) -> list[_Head]:
     """Return the oldest queued run of every offering that has one."""
     found = session.scalars(_heads_query(), {"resource": resource, "priority": priority})
     # Joined by hand: PostgreSQL expects a hundred offerings and would read the table for them.
-    ids = [run_id for run_id in found if run_id]
+    ids = list(filter(None, found))
     rows = session.execute(
         select(Run.offering_id, Run.queued_at, Run.id).where(Run.id.in_(ids))
     ).all()
