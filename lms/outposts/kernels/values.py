@@ -363,13 +363,6 @@ def _decode_int(decoder: Decoder, node: Sequence[Any]) -> int:
     return int(exactly(digits, str), 16)
 
 
-def _decode_float(decoder: Decoder, node: Sequence[Any]) -> float:
-    del decoder
-    _, digits = node
-    value: float = struct.unpack("<d", bytes.fromhex(digits))[0]
-    return value
-
-
 ENCODERS.update(
     {
         int: _encode_int,
@@ -387,7 +380,7 @@ DECODERS.update(
     {
         "r": lambda decoder, node: decoder.again(node),
         "i": _decode_int,
-        "f": _decode_float,
+        "f": lambda _decoder, node: struct.unpack("<d", bytes.fromhex(node[1]))[0],
         "s": lambda decoder, node: decoder.blob(node[1]).decode("utf-8", "surrogatepass"),
         "l": _decode_list,
         "lf": _decode_floats,

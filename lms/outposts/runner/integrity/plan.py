@@ -129,11 +129,11 @@ def _befores(released: NotebookNode, places: Mapping[str, int], end: int) -> lis
 
     A cell without an id stands where the next one with an id stands.
     """
-    befores: list[int] = []
+    cells_before: list[int] = []
     for cell in reversed(released.cells):
         end = places.get(grade_id_of(cell), end)
-        befores.append(end)
-    return befores[::-1]
+        cells_before.append(end)
+    return cells_before[::-1]
 
 
 @dataclass(slots=True, kw_only=True)
