@@ -3,6 +3,8 @@
 # Programs stand here as literals, a line of theirs a line of ours where it fits.
 # ruff: noqa: E501, ISC004
 
+from collections.abc import Callable
+
 from tests.factories.notebooks import (
     Notebook,
     checked,
@@ -188,7 +190,7 @@ def _part(name: str, points: float) -> Notebook:
     )
 
 
-def _leave_out(*paths: str) -> object:
+def _leave_out(*paths: str) -> Callable[[dict[str, bytes]], None]:
     def leave(files: dict[str, bytes]) -> None:
         for path in paths:
             files.pop(path)

@@ -55,7 +55,7 @@ def make_course(root: Path, assignments: Sequence[Assignment]) -> None:
     (root / "nbgrader_config.py").write_text(CONFIG + config)
     for assignment in assignments:
         notebooks = {f"{name}.ipynb": to_bytes(v) for name, v in assignment.notebooks.items()}
-        for path, content in (assignment.files | notebooks).items():
+        for path, content in {**assignment.files, **notebooks}.items():
             _write(root / "source" / assignment.name / path, content)
         for path, content in assignment.course_files.items():
             _write(root / path, content)

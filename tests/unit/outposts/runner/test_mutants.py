@@ -138,7 +138,7 @@ def test_classes_and_plain_values_have_thoughtless_answers() -> None:
 
 def test_an_answer_learned_by_heart_knows_the_calls_it_saw_and_no_others() -> None:
     import numpy as np
-    import pandas as pd  # type: ignore[import-untyped]
+    import pandas as pd
 
     cell = answer("def double(x, times=1):\n    return x * 2 * times")
     assert functions_of(cell.source) == ("double",)
