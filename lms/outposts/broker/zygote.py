@@ -69,6 +69,7 @@ def load() -> None:
         with cells.importing():
             for name in IMPORTS:
                 _import(name)
+        _list_backends()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     end = time.monotonic() + _THREADS_SECONDS
@@ -76,6 +77,13 @@ def load() -> None:
         if time.monotonic() > end:
             raise RuntimeError("an imported module started a thread")
         time.sleep(0.05)
+
+
+def _list_backends() -> None:
+    """Let matplotlib read what every installed package offers it; each fork would do so anew."""
+    registry = sys.modules.get("matplotlib.backends.registry")
+    if registry is not None:
+        registry.backend_registry.list_all()
 
 
 def _import(name: str) -> None:
