@@ -32,7 +32,7 @@ Graded = tuple[FoundSubmission, tuple[NotebookOutcome, ...]]
     type=click.Path(path_type=Path, file_okay=False),
     help="Write feedback to DIR/STUDENT/ASSIGNMENT/NOTEBOOK.html.",
 )
-@click.option("--seed", default=0, show_default=True, help="Seed of the run's hashes.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the run's random numbers.")
 @verify_options
 def grade(
     source: Path | None,

@@ -76,16 +76,26 @@ def test_one_submission_is_graded_as_a_table_with_feedback(course: Path, tmp_pat
     assert "Score: 2.0 / 2.0" in (out / "ann" / "ps1" / "n.html").read_text()
 
 
-def test_the_seed_settles_hashes(course: Path, tmp_path: Path) -> None:
+def test_the_seed_settles_random_numbers_and_hashes_are_always_the_same(course: Path, tmp_path: Path) -> None:
     released = build_release(course / "source" / "ps1").student_files["n.ipynb"]
-    shown = "def f():\n    print('HASH', hash('x'))\n    return 1"
+    shown = (
+        "import random\nimport numpy\n"
+        "def f():\n"
+        "    print('HASH', hash('x'))\n"
+        "    print('DRAWN', random.random(), numpy.random.random(), '.')\n"
+        "    return 1"
+    )
     broken.write(tmp_path / "cem", answered(released, {"f": shown}))
-    hashes = []
+    hashes, drawn = [], []
     for seed in (1, 1, 2):
         run(course / "source" / "ps1", tmp_path / "cem", "--seed", seed, "--feedback", tmp_path)
         page = (tmp_path / "cem" / "ps1" / "n.html").read_text()
         hashes.append(page.partition("HASH -")[2][:12] or page.partition("HASH ")[2][:12])
-    assert hashes[0] == hashes[1] != hashes[2]
+        drawn.append(page.partition("DRAWN ")[2].partition(" .")[0])
+    assert len(set(hashes)) == 1
+    assert hashes[0]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert "0." in drawn[0]
 
 
 def test_a_broken_source_or_a_missing_submission_is_one_sentence(course: Path) -> None:
