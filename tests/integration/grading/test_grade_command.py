@@ -76,7 +76,9 @@ def test_one_submission_is_graded_as_a_table_with_feedback(course: Path, tmp_pat
     assert "Score: 2.0 / 2.0" in (out / "ann" / "ps1" / "n.html").read_text()
 
 
-def test_the_seed_settles_random_numbers_and_hashes_are_always_the_same(course: Path, tmp_path: Path) -> None:
+def test_the_seed_settles_random_numbers_and_hashes_are_always_the_same(
+    course: Path, tmp_path: Path
+) -> None:
     released = build_release(course / "source" / "ps1").student_files["n.ipynb"]
     shown = (
         "import random\nimport numpy\n"
