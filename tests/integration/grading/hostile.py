@@ -254,7 +254,7 @@ BOMBS: dict[str, tuple[str, str, str]] = {
     ),
     "fills the connection folder": (
         (
-            "import os, sys\nfolder = os.path.dirname(sys.argv[sys.argv.index('-f') + 1])\n"
+            "import os\nfolder = os.path.dirname(os.environ['MPLCONFIGDIR'])\n"
             "for n in range(100):\n"
             "    with open(f'{folder}/{n}', 'wb') as f:\n        f.write(b'x' * 1_000_000)\n"
             "import time\ntime.sleep(2)"
@@ -264,7 +264,7 @@ BOMBS: dict[str, tuple[str, str, str]] = {
     ),
     "deep folders": (
         (
-            "import os, sys\nos.chdir(os.path.dirname(sys.argv[sys.argv.index('-f') + 1]))\n"
+            "import os\nos.chdir(os.path.dirname(os.environ['MPLCONFIGDIR']))\n"
             "for n in range(150):\n    os.mkdir('d')\n    os.chdir('d')\n"
             "def double(x):\n    return 0"
         ),
@@ -273,7 +273,7 @@ BOMBS: dict[str, tuple[str, str, str]] = {
     ),
     "links to the broker": (
         (
-            "import os, sys\nfolder = os.path.dirname(sys.argv[sys.argv.index('-f') + 1])\n"
+            "import os\nfolder = os.path.dirname(os.environ['MPLCONFIGDIR'])\n"
             "os.unlink(f'{folder}/s-2')\nos.symlink('/etc/passwd', f'{folder}/s-2')\n"
             "os.symlink('/', f'{folder}/root')\n"
             "def double(x):\n    return 0"
