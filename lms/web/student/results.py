@@ -34,6 +34,9 @@ _DECIDED = {
     Verdict.SET_ASIDE: sentence("A person looked at it, and it does not count"),
     Verdict.REGRADED: sentence("A person had it graded again"),
 }
+#: What nbgrader remarks on a written question that nobody touched, with its zero.
+_NO_RESPONSE = "No response."
+_UNANSWERED = State("note", "", sentence("Not answered"))
 _BY_TESTS = State("check", "", sentence("Marked by tests"))
 
 
@@ -85,6 +88,8 @@ def _question(number: int, cell: CellScore, *, for_staff: bool) -> QuestionRow:
         how = _BY_PERSON
     elif cell.auto_score is None:
         how = _NOT_RUN
+    elif cell.comment == _NO_RESPONSE:
+        how = _UNANSWERED
     else:
         how = (seal_of(Integrity(cell.integrity)) if cell.integrity else None) or _BY_TESTS
     found = "–" if score is None else points(score)

@@ -153,3 +153,15 @@ def test_students_may_neither_look_nor_decide(
     assert post(client, f"{HOME}/practice", "/", practice="yes").status_code == 403
     with system.sessions() as session:
         assert session.get_one(Run, held.id).held
+
+
+def test_a_written_question_that_nobody_touched_is_said_to_be_unanswered(
+    browse: Browser, system: System, school: School
+) -> None:
+    with system.sessions() as session:
+        run = session.query(Run).filter_by(submission_id=school.submission.id).one()
+        essay = run.notebooks[0].cells[4]
+        essay.needs_manual, essay.auto_score, essay.comment = False, 0.0, "No response."
+        session.commit()
+    page = browse(school.minseo).get(f"/submissions/{school.submission.id}").text
+    assert "Not answered" in page
