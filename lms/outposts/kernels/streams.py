@@ -78,6 +78,9 @@ class LineSession(Session):
 
     line = AnyTrait()
     publisher = AnyTrait()
+    #: Not a trait, as in jupyter_client: setting one swallows what a signal handler of the
+    #: notebook's raises meanwhile, and every flush sets it.
+    pid: int = 0
     #: The reply to the running request, once it is there.
     reply = AnyTrait()
     #: Names of the errors published since the request began.
