@@ -113,9 +113,9 @@ def seal_of_run(run: Run) -> State | None:
     return None if run.integrity is None else _SEALS[Integrity(run.integrity)]
 
 
-def seal_of(integrity: Integrity | None) -> State | None:
+def seal_of(integrity: Integrity) -> State:
     """Return the seal to press beside a score."""
-    return None if integrity is None else _SEALS[integrity]
+    return _SEALS[integrity]
 
 
 def reason_of(stored: Mapping[str, Any] | None) -> Sentence | None:

@@ -1,10 +1,8 @@
 """One sandboxed kernel for one notebook: its folders, its connection and its client."""
 
 import asyncio
-import contextlib
 import json
 import secrets
-import signal
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -18,11 +16,12 @@ import zmq
 import zmq.asyncio
 from jupyter_client.asynchronous.client import AsyncKernelClient
 
-from lms.outposts.broker.launcher import KernelLauncher, KernelProcess, KernelRequest, Usage
+from lms.outposts.broker.launcher import KernelLauncher, KernelRequest
 from lms.outposts.runner.errors import KernelStartError
 from lms.outposts.runner.outputs import DROWN_FACTOR
 from lms.outposts.runner.place import Place, environment, place
 from lms.outposts.runner.relay import Relay
+from lms.outposts.runner.sandboxed import SandboxedProcess
 from lms.protocol.grading import Limits
 from lms.protocol.sentences import sentence
 
@@ -32,7 +31,7 @@ _START_SECONDS = 60.0
 _QUEUED_MESSAGES = 64
 
 
-class SandboxKernel:
+class SandboxKernel(SandboxedProcess):
     """A kernel started through a launcher; on leaving, it and its folders are gone.
 
     It plays nbclient's kernel manager as far as nbclient asks: `interrupt_kernel`, `has_kernel`.
@@ -54,7 +53,6 @@ class SandboxKernel:
         self._seed = seed
         self._fonts = fonts
         self._stack = ExitStack()
-        self._process: KernelProcess | None = None
         self._relay: Relay | None = None
 
     def __enter__(self) -> Self:
@@ -111,42 +109,14 @@ class SandboxKernel:
         )
         self._relay.start()
 
-    @property
-    def process(self) -> KernelProcess:
-        """The kernel's process."""
-        if self._process is None:
-            raise KernelStartError(sentence("The kernel is not running."))
-        return self._process
-
-    def is_alive(self) -> bool:
-        """Say whether the kernel still runs."""
-        return self.process.poll() is None
-
     async def interrupt_kernel(self) -> None:
         """Send the interrupt that ends a cell."""
         self.interrupt()
-
-    def interrupt(self) -> None:
-        """Send the interrupt that ends a cell."""
-        if self.is_alive():
-            self.process.send_signal(signal.SIGINT)
-
-    def kill(self) -> None:
-        """End the kernel and all its children."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.kill()
-            # The launcher ends the whole sandbox; if that takes long we need not wait for it.
-            with contextlib.suppress(TimeoutError):
-                self._process.wait(10)
 
     @property
     def is_drowned(self) -> bool:
         """The kernel sent far more than anybody reads and was ended for it."""
         return self._relay is not None and self._relay.is_exceeded
-
-    def usage(self) -> Usage:
-        """Return what the kernel used, and which limit ended it if one did."""
-        return self.process.usage()
 
     def client(self) -> "SandboxClient":
         """Return a client for this kernel; close it with `aclose`."""

@@ -7,7 +7,6 @@ OutputBudget, and no wait is without an end.
 
 import contextlib
 import logging
-import signal
 import socket
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -20,9 +19,7 @@ from nbformat import NotebookNode
 
 from lms.outposts.broker.launcher import (
     KernelLauncher,
-    KernelProcess,
     KernelRequest,
-    Usage,
     Verdict,
 )
 from lms.outposts.kernels.frames import (
@@ -38,6 +35,7 @@ from lms.outposts.runner.endings import Ending
 from lms.outposts.runner.errors import KernelStartError, RunStoppedError
 from lms.outposts.runner.outputs import DROWN_FACTOR, OutputBudget
 from lms.outposts.runner.place import environment, place
+from lms.outposts.runner.sandboxed import SandboxedProcess
 from lms.protocol.grading import Limits
 from lms.protocol.sentences import sentence
 
@@ -88,7 +86,7 @@ class _Running:
     is_hushed: bool = False
 
 
-class CellProgram:
+class CellProgram(SandboxedProcess):
     """A program that runs cells in a sandbox; on leaving, it and its folders are gone."""
 
     def __init__(
@@ -108,7 +106,6 @@ class CellProgram:
         self._fonts = fonts
         self._line_bytes = line_bytes or DROWN_FACTOR * limits.output_bytes
         self._stack = ExitStack()
-        self._process: KernelProcess | None = None
         self._line: Line | None = None
         self._number = 0
         self._budget = OutputBudget(limits.output_bytes)
@@ -153,34 +150,6 @@ class CellProgram:
         if self._line is None:
             raise KernelStartError(sentence("The kernel is not running."))
         return self._line
-
-    @property
-    def process(self) -> KernelProcess:
-        """The program's process."""
-        if self._process is None:
-            raise KernelStartError(sentence("The kernel is not running."))
-        return self._process
-
-    def is_alive(self) -> bool:
-        """Say whether the program still runs."""
-        return self.process.poll() is None
-
-    def interrupt(self) -> None:
-        """Send the interrupt that ends a cell."""
-        if self.is_alive():
-            self.process.send_signal(signal.SIGINT)
-
-    def kill(self) -> None:
-        """End the program and all its children."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.kill()
-            # The launcher ends the whole sandbox; if that takes long we need not wait for it.
-            with contextlib.suppress(TimeoutError):
-                self._process.wait(_END_SECONDS)
-
-    def usage(self) -> Usage:
-        """Return what the program used, and which limit ended it if one did."""
-        return self.process.usage()
 
     @property
     def last_output(self) -> str:

@@ -15,7 +15,7 @@ from lms.grading.models import Run
 from lms.grading.rules import Verdict
 from lms.identity.scopes import Actor
 from lms.protocol.grading import Integrity
-from lms.protocol.sentences import Sentence, sentence
+from lms.protocol.sentences import sentence
 from lms.web.access import current_actor, signed_in
 from lms.web.database import session, transaction
 from lms.web.i18n import gettext, ngettext
@@ -143,18 +143,12 @@ def _groups(held: Iterable[HeldRun]) -> Iterable[HeldGroup]:
         return integrity != Integrity.TAMPERED, -len(members)
 
     for (integrity, _), members in sorted(by_reason.items(), key=order):
-        seal = seal_of(Integrity(integrity))
-        if seal is not None:
-            yield HeldGroup(
-                seal=seal,
-                is_tampered=integrity == Integrity.TAMPERED,
-                reason=_shared_reason(members),
-                rows=tuple(_row(one) for one in members),
-            )
-
-
-def _shared_reason(members: list[HeldRun]) -> Sentence:
-    return members[0].reason or _NO_REASON
+        yield HeldGroup(
+            seal=seal_of(Integrity(integrity)),
+            is_tampered=integrity == Integrity.TAMPERED,
+            reason=members[0].reason or _NO_REASON,
+            rows=tuple(_row(one) for one in members),
+        )
 
 
 def _row(one: HeldRun) -> HeldRow:
@@ -168,5 +162,4 @@ def _row(one: HeldRun) -> HeldRow:
         finished_at=one.run.finished_at,
         score=one.run.score,
         max_score=one.run.max_score,
-        reason=one.reason or _NO_REASON,
     )

@@ -116,7 +116,6 @@ class HeldRow:
     finished_at: datetime | None
     score: float | None
     max_score: float | None
-    reason: Sentence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -91,7 +91,7 @@ def _question(number: int, cell: CellScore, *, for_staff: bool) -> QuestionRow:
     elif cell.comment == _NO_RESPONSE:
         how = _UNANSWERED
     else:
-        how = (seal_of(Integrity(cell.integrity)) if cell.integrity else None) or _BY_TESTS
+        how = seal_of(Integrity(cell.integrity)) if cell.integrity else _BY_TESTS
     found = "–" if score is None else points(score)
     return QuestionRow(
         cell=cell_of(number, cell),
