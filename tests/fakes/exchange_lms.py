@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from werkzeug.serving import make_server
 
 from lms.api import exchange as door
+from lms.api import leases
 from lms.bootstrap import System, make_bus
 from lms.enrolment.service import assign_role
 from lms.exchange.models import Submission
@@ -106,6 +107,7 @@ def running_lms(data_dir: Path, hub: FakeHub) -> Iterator[Lms]:
     app.config["MAX_CONTENT_LENGTH"] = 64 << 20
     app.extensions["lms_system"] = system
     door.init_exchange(app, settings)
+    app.register_blueprint(leases.bp)
     init_languages(app)
     init_errors(app)
     server = make_server("127.0.0.1", 0, app, threaded=True)

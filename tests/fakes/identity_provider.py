@@ -19,6 +19,7 @@ class Person:
     username: str
     os_uid: int = 200001
     groups: list[str] = field(default_factory=list)
+    locale: str = ""
 
 
 @dataclass
@@ -113,6 +114,7 @@ class Handler(BaseHTTPRequestHandler):
             "sub": person.username,
             "preferred_username": person.username,
             "groups": person.groups,
+            "locale": person.locale,
             "os_uid": person.os_uid,
         }
         self._json(200, claims)

@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lms.outposts.broker.client import BrokerClient
-from lms.outposts.broker.launcher import BrokerLauncher, DirectLauncher, KernelLauncher, probe
+from lms.outposts.broker.launcher import (
+    BrokerLauncher,
+    DirectLauncher,
+    EnvironmentLauncher,
+    KernelLauncher,
+    probe,
+)
+from lms.outposts.environments.identity import environment_id
 from lms.outposts.runner.source import AssignmentSource
 from lms.protocol.broker import SandboxReport
 from lms.protocol.grading import Limits
@@ -26,6 +33,8 @@ class Place:
 
     #: The broker's socket; empty starts sandboxes from the job's own process.
     broker: str = ""
+    #: The folder of built environments there.
+    environments: str = ""
     #: Run without a sandbox where there is none: the operator's choice.
     unsafe: bool = False
 
@@ -38,6 +47,8 @@ class GradingJob:
     submission: Mapping[str, bytes]
     limits: Limits
     seed: int = 0
+    #: Digest of the requirements it runs with; empty: the default environment.
+    requirements: str = ""
     place: Place = Place()
 
 
@@ -58,7 +69,7 @@ def run_job(job: GradingJob) -> Graded:
         job.source,
         job.submission,
         limits=job.limits,
-        launcher=launcher_of(job.place),
+        launcher=launcher_for(job.place, job.requirements),
         seed=job.seed,
     )
     # Without the operator's leave there is no run outside of a sandbox, so there is none to ask of.
@@ -71,7 +82,17 @@ def launcher_of(place: Place) -> KernelLauncher:
     """Return the launcher of a place, the same for every job of this process."""
     if place.broker:
         return BrokerLauncher(Path(place.broker))
-    return DirectLauncher(unsafe=place.unsafe)
+    environments = Path(place.environments) if place.environments else None
+    return DirectLauncher(unsafe=place.unsafe, environments=environments)
+
+
+def launcher_for(place: Place, requirements: str) -> KernelLauncher:
+    """Return the launcher of a place that starts everything with the requirements' packages."""
+    launcher = launcher_of(place)
+    if not requirements:
+        return launcher
+    # What requirements become depends on the Python of the machine that runs the job.
+    return EnvironmentLauncher(launcher, environment_id(requirements))
 
 
 def ask_sandbox(place: Place) -> SandboxReport:

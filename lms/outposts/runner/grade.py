@@ -38,6 +38,7 @@ from lms.protocol.grading import CellResult, Detail, Integrity, Limits, Notebook
 from lms.protocol.sentences import Sentence, sentence
 
 if TYPE_CHECKING:
+    from lms.outposts.runner.integrity import IntegrityReport
     from lms.outposts.runner.running import Started
 
 _KEPT_RELEASES = 16
@@ -138,12 +139,11 @@ def _grade_notebook(run: _Run, files: SubmittedFiles, facts: NotebookFacts) -> N
     notebook, start = merged.notebook, _started(run, merged.notebook)
     remarks = (*merged.remarks, *_unused_modules(run.release, files))
     result = _run_notebook(run, name, notebook, start, remarks)
-    if run.verify:
-        result = _verified(run, submitted, notebook, start, result)
+    result, shown = _verified(run, submitted, notebook, start, result)
     return NotebookOutcome(
         result=result,
         autograded=_written(notebook),
-        feedback_html=_feedback(run, notebook, result),
+        feedback_html=_feedback(run, shown, result),
     )
 
 
@@ -224,19 +224,29 @@ def _verified(
     executed: NotebookNode,
     start: "Started",
     result: NotebookResult,
-) -> NotebookResult:
-    """Say of each test's score, and of the notebook, how far it can be trusted."""
-    from lms.outposts.runner.integrity import Notebooks, verify
+) -> tuple[NotebookResult, NotebookNode]:
+    """Say how far the scores can be trusted; return the notebook that feedback may show, too."""
+    from lms.outposts.runner.integrity import Notebooks, plan_shown, run_apart, verify
 
     released = run.release.released[result.notebook]
+    # Made again: in the one that ran there are hidden tests by now.
+    merged = merge(released, submitted).notebook
+    scores = {cell.grade_id: cell.auto_score for cell in result.cells}
+    plan = plan_shown(merged, executed, scores)
+    if not run.verify:
+        return result, plan.shown({})
     notebooks = Notebooks(
         source=run.release.sources[result.notebook],
         released=released,
-        # Made again: in the one that ran there are hidden tests by now.
-        merged=merge(released, submitted).notebook,
+        merged=merged,
         executed=executed,
     )
-    report = verify(notebooks, {cell.grade_id: cell.auto_score for cell in result.cells}, start)
+    with run_apart(plan, start) as apart:
+        report = verify(notebooks, scores, start, apart)
+    return _judged(result, report), plan.shown(apart.outputs)
+
+
+def _judged(result: NotebookResult, report: "IntegrityReport") -> NotebookResult:
     verdicts = [report.cells.get(cell.grade_id) for cell in result.cells]
     return replace(
         result,

@@ -5,12 +5,12 @@ of cells the release lets a student edit, found by grade_id, and the student's o
 places. For an honest submission the result is what nbgrader would have graded.
 """
 
-import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from nbformat import NotebookNode
 
+from lms.outposts.runner.copies import copied
 from lms.outposts.runner.errors import SubmissionError
 from lms.outposts.runner.notebooks import SubmittedCell, stable_id
 from lms.protocol.sentences import Sentence, sentence
@@ -46,9 +46,9 @@ def merge(released: NotebookNode, submitted: Sequence[SubmittedCell]) -> Merged:
         if grade_id in last:
             cells.append(_answered(cell, submitted[last[grade_id]].source))
         elif not _is_answer_alone(cell):
-            cells.append(copy.deepcopy(cell))
+            cells.append(copied(cell))
         cells += [_own(extra, plain) for extra in own.get(grade_id, ())]
-    merged = copy.deepcopy(NotebookNode({**released, "cells": []}))
+    merged = copied(NotebookNode({**released, "cells": []}))
     merged.cells = cells
     _number(merged)
     return Merged(notebook=merged, remarks=tuple(_remarks(submitted, known, last)))
@@ -95,7 +95,7 @@ def _is_answer_alone(cell: NotebookNode) -> bool:
 def _answered(cell: NotebookNode, answer: str) -> NotebookNode:
     from nbgrader import utils
 
-    cell = copy.deepcopy(cell)
+    cell = copied(cell)
     if not utils.is_locked(cell):
         cell.source = answer
     return cell
@@ -105,7 +105,7 @@ def _own(cell: SubmittedCell, plain: dict[tuple[str, str], NotebookNode]) -> Not
     """Return a student's own cell, bare; an unchanged cell of the release keeps its own tags."""
     unchanged = plain.get((cell.cell_type, cell.source))
     if unchanged is not None:
-        return copy.deepcopy(unchanged)
+        return copied(unchanged)
     node = NotebookNode(cell_type=cell.cell_type, metadata=NotebookNode(), source=cell.source)
     if cell.cell_type == "code":
         node.outputs = []

@@ -1,8 +1,9 @@
 """Finished pieces of feedback pages, kept: a class hands in the same cells over and over.
 
-A page is put together twice. First nbgrader's template writes it with a token where each piece
-belongs, and the whole is sanitised; then the pieces, sanitised one by one and balanced, take the
-tokens' places. So a page costs what is new in it.
+Whole cells are kept by all that is shown of them. A cell that is new is put together twice: first
+nbgrader's template writes it with a token where each piece belongs, and that is sanitised; then the
+pieces, sanitised one by one and balanced, take the tokens' places. A page is made of its cells in
+the same way. So it costs what is new in it.
 """
 
 import re
@@ -66,5 +67,11 @@ class Tokens:
 
     def fill(self, markup: str) -> str:
         """Return `markup` with every piece in its place."""
-        pattern = re.compile(rf"\[{self._secret}:(\d+)\]")
-        return pattern.sub(lambda token: self._pieces[int(token[1])], markup)
+        return self._pattern().sub(lambda token: self._pieces[int(token[1])], markup)
+
+    def split(self, markup: str) -> list[str]:
+        """Return what stands around the tokens, which are in their order."""
+        return self._pattern().split(markup)[::2]
+
+    def _pattern(self) -> re.Pattern[str]:
+        return re.compile(rf"\[{self._secret}:(\d+)\]")

@@ -3,12 +3,13 @@
 import copy
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from nbformat import NotebookNode
 
+from lms.outposts.environments.identity import kernel_name as environment_kernel
 from lms.outposts.runner.errors import ReleaseError
 from lms.outposts.runner.files import is_any_notebook, is_top_notebook, notebook_name
 from lms.outposts.runner.gradebook import ReleaseGradebook, resources_for
@@ -57,6 +58,8 @@ class BuiltRelease:
     #: The released notebooks as nodes, by name, and the instructor's with their solutions.
     released: Mapping[str, NotebookNode]
     sources: Mapping[str, NotebookNode]
+    #: Digest of the requirements it runs with; empty: the default environment.
+    environment: str = ""
 
     @property
     def points(self) -> float:
@@ -114,6 +117,26 @@ def build(source: AssignmentSource) -> BuiltRelease:
         released=released,
         sources=sources,
     )
+
+
+def with_environment(built: BuiltRelease, requirements: str, course: str) -> BuiltRelease:
+    """Return the release for an environment: its notebooks ask for the kernel of that."""
+    named = {
+        path: with_kernel(content, requirements, course) if is_top_notebook(path) else content
+        for path, content in built.student_files.items()
+    }
+    return replace(built, student_files=named, environment=requirements)
+
+
+def with_kernel(notebook: bytes, requirements: str, course: str) -> bytes:
+    """Return a notebook that asks for the kernel of an environment; a broken one stays as it is."""
+    try:
+        node = json.loads(notebook)
+        spec = {"display_name": f"Python 3 ({course})", "name": environment_kernel(requirements)}
+        node["metadata"]["kernelspec"] = {**KERNELSPEC, **spec}
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return notebook
+    return (json.dumps(node, ensure_ascii=False, indent=1, sort_keys=True) + "\n").encode()
 
 
 def kernel_name(node: NotebookNode) -> str:

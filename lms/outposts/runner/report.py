@@ -101,16 +101,24 @@ class CourseReport:
     """A course: its assignments in order."""
 
     assignments: tuple[AssignmentReport, ...]
+    #: What belongs to no assignment, such as the course's environment.
+    problems: tuple[Problem, ...] = ()
 
     @property
     def ok(self) -> bool:
         """Nothing has to be mended."""
-        return all(assignment.ok for assignment in self.assignments)
+        return not self.errors()
+
+    def errors(self) -> list[Problem]:
+        """Return everything that has to be mended."""
+        found = [*self.problems, *(one for each in self.assignments for one in each.problems)]
+        return [problem for problem in found if problem.severity == "error"]
 
     def to_json(self) -> dict[str, object]:
         """Return the shape of `lms course check --json`."""
         return {
             "ok": self.ok,
+            "problems": [problem.to_json() for problem in self.problems],
             "assignments": [assignment.to_json() for assignment in self.assignments],
         }
 

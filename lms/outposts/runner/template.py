@@ -1,6 +1,7 @@
 """nbgrader's own feedback template, set up once in a process, with our filters in it."""
 
 import html
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -26,8 +27,15 @@ SHOWN = ("text/html", "text/markdown", "image/svg+xml", "text/latex", "image/png
          "text/plain")  # fmt: skip
 #: The head is ours, so nbgrader's megabyte of stylesheets is not rendered.
 _WITHOUT_HEAD = "{% extends 'index.html.j2' %}{% block header %}{% endblock header %}"
+#: nbgrader's page with a token for each cell, and the cells without the page around them.
+_FRAME = f"{_WITHOUT_HEAD}{{% block any_cell %}}{{{{ resources.cell() }}}}{{% endblock any_cell %}}"
+_CELLS = (
+    f"{_WITHOUT_HEAD}{{% block body %}}{{{{ self.body_loop() }}}}{{% endblock body %}}"
+    "{% block footer %}{% endblock footer %}"
+)
 _CODE_CLASSES = "highlight hl-ipython3"
-_PIECES = Store()
+PIECES = Store()
+_BODY = re.compile(r"<body[^>]*>(.*)</body>", re.DOTALL)
 _SHOW_ALL = dict.fromkeys(
     (
         *("include_code", "include_markdown", "include_raw", "include_unknown", "include_input"),
@@ -39,7 +47,7 @@ _SHOW_ALL = dict.fromkeys(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pieces:
-    """Makes the pieces of one page: sanitised one by one, and known by tokens until the end."""
+    """Makes the pieces of one cell: sanitised one by one, and known by tokens until the end."""
 
     #: The release's files, and what tells this release from others.
     files: Mapping[str, bytes]
@@ -48,32 +56,42 @@ class Pieces:
 
     def code(self, source: str) -> str:
         """Return highlighted Python."""
-        return self.tokens.put(_PIECES.get("code", source, lambda: _framed(_highlighted(source))))
+        return self.tokens.put(PIECES.get("code", source, lambda: _framed(_highlighted(source))))
 
     def markdown(self, source: str) -> str:
         """Return Markdown as HTML, with the release's pictures in it."""
         # Where a picture may be shown, the piece is this release's alone.
         kind = ("markdown", self.release if "!" in source or "<" in source else "")
-        return self.tokens.put(_PIECES.get(kind, source, lambda: _framed(self._markdown(source))))
+        return self.tokens.put(PIECES.get(kind, source, lambda: _framed(self._markdown(source))))
 
     def markup(self, source: str) -> str:
         """Return HTML that a notebook's code has shown."""
-        return self.tokens.put(_PIECES.get("html", source, lambda: _framed(clean(source))))
+        return self.tokens.put(PIECES.get("html", source, lambda: _framed(clean(source))))
 
     def _markdown(self, source: str) -> str:
         return clean(MarkdownWithMath(renderer=_Renderer(self.files)).render(source))
 
 
-def render(notebook: NotebookNode, told: Mapping[str, Any], pieces: Pieces) -> str:
-    """Return what nbgrader's template writes of a notebook, from `<body>` to `</body>`."""
+def frame(notebook: NotebookNode, told: Mapping[str, Any]) -> list[str]:
+    """Return the page around the cells: what is before the first, between two, after the last."""
+    tokens = Tokens()
+    markup = _template(_FRAME).render(
+        nb=notebook, resources={"nbgrader": told, "cell": lambda: tokens.put("")}
+    )
+    match = _BODY.search(markup)
+    return tokens.split(_framed(match[1] if match else ""))
+
+
+def cell_markup(cell: NotebookNode, pieces: Pieces) -> str:
+    """Return what nbgrader's template writes of one cell."""
     resources = {
-        "nbgrader": told,
         "pieces": pieces,
         "raw_mimetypes": ["text/html", ""],
         "output_mimetype": "text/html",
         "global_content_filter": _SHOW_ALL,
     }
-    return _template().render(nb=notebook, resources=resources)
+    markup = _template(_CELLS).render(nb={"cells": [cell]}, resources=resources)
+    return pieces.tokens.fill(_framed(markup))
 
 
 def _framed(markup: str) -> str:
@@ -85,15 +103,15 @@ def _highlighted(source: str) -> str:
     return highlight(source or " ", IPython3Lexer(), HtmlFormatter(cssclass=_CODE_CLASSES))
 
 
-@lru_cache(maxsize=1)
-def _template() -> Template:
+@lru_cache(maxsize=2)
+def _template(raw: str) -> Template:
     import nbgrader
 
     formgrader = Path(nbgrader.__file__).parent / "server_extensions" / "formgrader"
     config = Config()
     config.HTMLExporter.template_name = "feedback"
     config.HTMLExporter.extra_template_basedirs = [str(formgrader / "templates")]
-    exporter = _Exporter(config=config, log=QUIET, raw_template=_WITHOUT_HEAD)
+    exporter = _Exporter(config=config, log=QUIET, raw_template=raw)
     template: Template = exporter.template
     return template
 

@@ -7,16 +7,27 @@ import platform
 import sys
 import sysconfig
 
+from lms.outposts.environments.identity import environment_id
+
 #: Rises with every change that can change a score, an integrity verdict or a feedback page.
 ENGINE_VERSION = "2"
 
 
-@functools.cache
-def environment_digest() -> str:
-    """Return the digest of Python and every package with its version, as notebooks find them.
+def environment_digest(requirements: str = "") -> str:
+    """Return the digest of everything that notebooks find: Python and packages with versions.
 
-    Only the environment's own folders count: where a process was started must not matter.
+    With the digest of a course's `requirements`, it is that of their environment, which lies over
+    the default one.
     """
+    if not requirements:
+        return _default_digest()
+    both = f"{_default_digest()}\n{environment_id(requirements)}"
+    return "sha256:" + hashlib.sha256(both.encode()).hexdigest()
+
+
+@functools.cache
+def _default_digest() -> str:
+    # Only the environment's own folders count: where a process was started must not matter.
     folders = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
     packages = sorted(
         {

@@ -12,7 +12,8 @@ NOTEBOOKS: dict[str, list[str]] = {
         "h = display('one', display_id=True); h.update('two'); print('x')",
         "print('gone'); __import__('IPython').display.clear_output(); print('stays')",
         "import asyncio\nawait asyncio.sleep(0.01)\n'slept'",
-        "import os\nos.system('echo by a program; echo and an error >&2')",
+        # Two pipes: without the pause, stock's order is a race.
+        "import os\nos.system('echo by a program; sleep 0.5; echo and an error >&2')",
         "%%capture caught\nprint('caught')",
         "caught.stdout",
         "input()",

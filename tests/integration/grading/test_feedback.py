@@ -4,11 +4,14 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+from nbformat import NotebookNode
 
 from lms.outposts.broker.launcher import DirectLauncher
 from lms.outposts.runner.grade import grade_submission
+from lms.outposts.runner.integrity import ShowPlan
+from lms.outposts.runner.integrity.shown import Outputs
 from lms.outposts.runner.release import build
-from lms.outposts.runner.source import AssignmentSource
+from lms.outposts.runner.source import AssignmentSource, load_source
 from lms.protocol.grading import Limits
 from tests.factories.notebooks import (
     answered,
@@ -20,6 +23,7 @@ from tests.factories.notebooks import (
     solution,
     to_bytes,
 )
+from tests.integration.grading.fidelity.honest import FOLDERS, submissions_of
 
 pytestmark = [pytest.mark.kernel, pytest.mark.sandbox]
 
@@ -144,3 +148,36 @@ def test_a_crashed_run_gets_feedback_with_its_reason(launcher: DirectLauncher) -
     assert "The kernel died" in shown
     assert "os._exit" in re.sub(r"<[^>]+>", "", shown)
     assert "secret_check(21)" not in re.sub(r"<[^>]+>", "", shown)
+
+
+@pytest.mark.parametrize("name", ["letter-detective", "thinking-in-arrays"])
+def test_honest_outputs_are_shown_as_they_were_when_scored(
+    name: str, launcher: DirectLauncher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[tuple[list[NotebookNode], list[NotebookNode]]] = []
+
+    def shown(plan: ShowPlan, apart: Outputs) -> NotebookNode:
+        made = stock(plan, apart)
+        for before, after in zip(plan.executed.cells, made.cells, strict=True):
+            if before.cell_type == "code":
+                compared.append((before.outputs, after.outputs))
+                assert before.get("execution_count") == after.get("execution_count")
+        return made
+
+    stock = ShowPlan.shown
+    monkeypatch.setattr(ShowPlan, "shown", shown)
+    (right,) = list(submissions_of(name, 1).values())
+    grade_submission(load_source(FOLDERS[name]), right, limits=Limits(), launcher=launcher)
+    assert any(before for before, _ in compared)
+    for before, after in compared:
+        assert before == after
+
+
+def test_a_failed_test_shows_its_authors_words_and_what_shown_lines_did(
+    launcher: DirectLauncher,
+) -> None:
+    shown = feedback({"a": "def f(x):\n    print('asked', x)\n    return 0"}, launcher)
+    text = re.sub(r"<[^>]+>", "", shown)
+    assert "asked 1" in text
+    assert "asked 21" not in text
+    assert "AssertionError" in text

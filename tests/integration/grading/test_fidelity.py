@@ -24,9 +24,9 @@ from tests.integration.grading.stock import Submissions, as_graded, grade_course
 
 pytestmark = [pytest.mark.kernel, pytest.mark.sandbox]
 
-#: Of every assignment with the course's plain settings, so that one batch grades them all.
-SAMPLED = [name for name, assignment in ASSIGNMENTS.items() if not assignment.config]
-SAMPLE_EACH = 2
+#: What every run of the tests compares: values and partial credit, errors, edited and extra cells,
+#: old formats. nbgrader takes two seconds for each, and one batch grades them all.
+SAMPLED = {"kinds": 4, "merging": 4, "old": 4}
 SUBMISSIONS = 500
 LEAST_ASSIGNMENTS = 8
 
@@ -61,19 +61,17 @@ def _made(root: Path, assignments: Sequence[Assignment]) -> Path:
     return root / "course"
 
 
-@pytest.mark.slow
-def test_a_sample_of_every_assignment_scores_as_in_nbgrader(
-    tmp_path: Path, launcher: DirectLauncher
-) -> None:
+def test_a_sample_scores_as_in_nbgrader(tmp_path: Path, launcher: DirectLauncher) -> None:
     assignments = [ASSIGNMENTS[name] for name in SAMPLED]
     course = _made(tmp_path, assignments)
     chosen: dict[str, Submissions] = {}
     for assignment in assignments:
         released = build_release(course / "source" / assignment.name).student_files
-        chosen[assignment.name] = sample_of(assignment, released, SAMPLE_EACH)
+        chosen[assignment.name] = sample_of(assignment, released, SAMPLED[assignment.name])
     found, cells = _compare(course, chosen, 30, launcher)
     assert [line for lines in found.values() for line in lines] == []
-    assert sum(cells.values()) > 100
+    assert all(cells.values())
+    assert sum(cells.values()) > 50
 
 
 @pytest.mark.slow

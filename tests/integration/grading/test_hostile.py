@@ -129,11 +129,7 @@ def _count(figures: Figures, case: Case, outcome: NotebookOutcome, found: list[s
 
 
 def _marks(name: str) -> list[pytest.MarkDecorator]:
-    marks = [] if name in SAMPLED else [pytest.mark.slow]
-    if CASES[name].succeeds:
-        # Not strict: some codes do not get through, and none should be relied upon to.
-        marks.append(pytest.mark.xfail(reason="a known limit: coded text", strict=False))
-    return marks
+    return [] if name in SAMPLED else [pytest.mark.slow]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from nbformat import NotebookNode
 
 from lms.outposts.runner.errors import RunStoppedError
 from lms.outposts.runner.integrity import reasons
+from lms.outposts.runner.integrity.apart import Apart, run_apart
 from lms.outposts.runner.integrity.canaries import Suspect, find_passing
 from lms.outposts.runner.integrity.plan import (
     CALL_STYLE,
@@ -17,6 +18,7 @@ from lms.outposts.runner.integrity.plan import (
     is_test,
     make_plan,
 )
+from lms.outposts.runner.integrity.shown import ShowPlan, plan_shown
 from lms.outposts.runner.integrity.split import Split, run_split
 from lms.outposts.runner.program import CellProgram, UnfitError
 from lms.outposts.runner.running import Started
@@ -29,6 +31,9 @@ __all__ = [
     "CellIntegrity",
     "IntegrityReport",
     "Notebooks",
+    "ShowPlan",
+    "plan_shown",
+    "run_apart",
     "verify",
 ]
 
@@ -57,12 +62,12 @@ def verify(
     notebooks: Notebooks,
     scores: Mapping[str, float | None],
     start: Started,
-    in_process: CellProgram | None = None,
+    apart: Apart | None = None,
 ) -> IntegrityReport:
     """Judge the scores that the notebook got when it was run in one process.
 
-    `in_process` is that process, if it still runs. A score of zero is taken as it is: nobody
-    forges a zero. Raises KernelStartError, and nothing for whatever the student's code does.
+    `apart` is the run that feedback shows, if there is one. A score of zero is taken as it is:
+    nobody forges a zero. Raises KernelStartError, and nothing for whatever the student's code does.
     """
     tests = {grade_id_of(cell): cell for cell in notebooks.executed.cells if is_test(cell)}
     gained = {name: score for name in tests if (score := scores.get(name) or 0.0) > 0}
@@ -70,31 +75,47 @@ def verify(
     if gained:
         plan = make_plan(notebooks)
         scored = {name: tests[name] for name in gained}
-        cells |= _judged(_split(plan, notebooks, scored, start), gained)
+        cells |= _split(plan, notebooks, scored, gained, start, apart or Apart())
         doubted = [name for name in gained if cells[name].integrity is Integrity.UNVERIFIED]
         if doubted:
-            cells |= _canaries(plan, notebooks, cells, doubted, start, in_process)
+            cells |= _canaries(plan, notebooks, cells, doubted, start)
     return _report(cells)
 
 
 def _split(
-    plan: Plan, notebooks: Notebooks, tests: Mapping[str, NotebookNode], start: Started
-) -> Split | Sentence:
+    plan: Plan,
+    notebooks: Notebooks,
+    tests: Mapping[str, NotebookNode],
+    gained: Mapping[str, float],
+    start: Started,
+    apart: Apart,
+) -> dict[str, CellIntegrity]:
+    """Ask the run that feedback shows; and one that goes cell by cell where that may differ."""
     failed = frozenset(
         grade_id_of(cell)
         for cell in notebooks.executed.cells
         if any(output.get("output_type") == "error" for output in cell.get("outputs", ()))
     )
     try:
-        return run_split(plan, tests, failed, start)
+        if apart.program is not None and plan.can_ask_late(apart.done):
+            cells = _judged(run_split(plan, tests, failed, start, apart), gained)
+            if not any(_may_be_late(cell) for cell in cells.values()):
+                return cells
+        return _judged(run_split(plan, tests, failed, start, Apart()), gained)
     except UnfitError as error:
-        return reasons.cannot_run(str(error))
-
-
-def _judged(split: Split | Sentence, gained: Mapping[str, float]) -> dict[str, CellIntegrity]:
-    if isinstance(split, Sentence):
-        whole = CellIntegrity(integrity=Integrity.UNVERIFIED, reason=split)
+        reason = reasons.cannot_run(str(error))
+        whole = CellIntegrity(integrity=Integrity.UNVERIFIED, reason=reason)
         return dict.fromkeys(gained, whole)
+
+
+def _may_be_late(cell: CellIntegrity) -> bool:
+    """Say whether asking before the later cells ran could have come out otherwise."""
+    if cell.integrity is not Integrity.UNVERIFIED or cell.reason is None:
+        return False
+    return cell.reason.template in reasons.OF_THE_MOMENT
+
+
+def _judged(split: Split, gained: Mapping[str, float]) -> dict[str, CellIntegrity]:
     if split.evidence is not None:
         whole = CellIntegrity(integrity=Integrity.TAMPERED, reason=split.evidence)
         return dict.fromkeys(gained, whole)
@@ -115,7 +136,6 @@ def _canaries(
     cells: Mapping[str, CellIntegrity],
     doubted: list[str],
     start: Started,
-    in_process: CellProgram | None,
 ) -> dict[str, CellIntegrity]:
     origins: dict[str, str] = {}
     answered: set[str] = set()
@@ -128,10 +148,7 @@ def _canaries(
                 Suspect(grade_id=step.grade_id, source=step.source, answered=frozenset(answered))
             )
     seconds = min(_CANARY_SECONDS, start.limits.cell_seconds)
-    if in_process is not None and in_process.is_alive():
-        found = find_passing(in_process, suspects, origins, seconds)
-    else:
-        found = _found_again(notebooks, suspects, origins, start, seconds)
+    found = _found_again(notebooks, suspects, origins, start, seconds)
     tampered = {name: found[key] for key in found for name in ([key] if key else doubted)}
     return {
         name: CellIntegrity(integrity=Integrity.TAMPERED, reason=reasons.canary_passed(name, what))

@@ -1,6 +1,6 @@
 """Which cells the two sides of a split run execute, and where each test's names come from."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -61,6 +61,21 @@ class Plan:
         """The test cells, in order."""
         return (step for step in self.steps if step.role is Role.TEST)
 
+    def can_ask_late(self, done: int) -> bool:
+        """Say whether a test may be asked after the first `done` of the student's cells have run.
+
+        It may where no cell after the test binds anew what the cells before it use for an answer.
+        """
+        facts = [facts_of(source) for source in self.student[:done]]
+        answered: set[str] = set()
+        for step in self.steps:
+            answered |= step.answered
+            before, after = facts[: step.before], facts[step.before :]
+            needed = _needed(step.facts.used & answered, before)
+            if step.role is Role.TEST and any((one.bound - one.imported) & needed for one in after):
+                return False
+        return True
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notebooks:
@@ -74,6 +89,19 @@ class Notebooks:
     merged: NotebookNode
     #: What was run in one process: its test cells have their hidden tests.
     executed: NotebookNode
+
+
+def _needed(names: frozenset[str], cells: Sequence[CellFacts]) -> set[str]:
+    """Return names with whatever the cells that bind them use, and so on."""
+    needed: set[str] = set()
+    found = set(names)
+    while found - needed:
+        new = found - needed
+        needed |= new
+        for facts in cells:
+            if facts.bound & new:
+                found |= facts.used
+    return needed
 
 
 def grade_id_of(cell: NotebookNode) -> str:

@@ -137,6 +137,17 @@ _REMARKS = {
 }
 
 
+#: What may come out otherwise when a test is asked at another moment.
+OF_THE_MOMENT = frozenset(
+    {
+        SCORES_DIFFER,
+        student_ended("").template,
+        tests_ended("").template,
+        *(_REMARKS[code].template for code in ("gone", "changed", "broken")),
+    }
+)
+
+
 def unasked() -> Sentence:
     """Say that the student's process answered what nobody asked."""
     return sentence("The student's code answered questions that nobody had asked.")

@@ -15,14 +15,12 @@ from nbformat import NotebookNode
 from lms.outposts.broker.launcher import Verdict
 from lms.outposts.runner.errors import KernelStartError
 from lms.outposts.runner.integrity import reasons
+from lms.outposts.runner.integrity.apart import Apart, open_program
 from lms.outposts.runner.integrity.plan import IN_PROCESS, Owner, Plan, Role, Step, grade_id_of
 from lms.outposts.runner.integrity.talks import StudentSide, Talk, TestsEndedError
-from lms.outposts.runner.program import CellProgram
 from lms.outposts.runner.running import Started
 from lms.protocol.sentences import Sentence, sentence
 
-#: A split run's lines carry data, not only what people read.
-LINE_BYTES = 1 << 30
 #: What a cell that scored nothing gets beyond its limit; one that scored has all there is, since
 #: it came to its end before, and may have to wait for its turn at every call.
 _SPARE_SECONDS = 10.0
@@ -49,19 +47,30 @@ class Split:
 
 
 def run_split(
-    plan: Plan, cells: Mapping[str, NotebookNode], failed: frozenset[str], start: Started
+    plan: Plan,
+    cells: Mapping[str, NotebookNode],
+    failed: frozenset[str],
+    start: Started,
+    apart: Apart,
 ) -> Split:
     """Run the plan; `cells` are the test cells that scored, `failed` those that failed.
 
+    If `apart` still runs, it is the student's side, as far as it has come.
     Raises KernelStartError when our side is at fault, UnfitError when cells alone do not do.
     """
     with ExitStack() as stack:
-        student = StudentSide(
-            stack.enter_context(_program(start)), start.limits.cell_seconds + _SPARE_SECONDS
-        )
+        program = apart.program or stack.enter_context(open_program(start))
+        student = StudentSide(program, start.limits.cell_seconds + _SPARE_SECONDS)
         student.begin()
-        tests = stack.enter_context(_program(start))
-        run = _Run(talk=Talk(tests, student), cells=cells, failed=failed, start=start, plan=plan)
+        tests = stack.enter_context(open_program(start))
+        run = _Run(
+            talk=Talk(tests, student),
+            cells=cells,
+            failed=failed,
+            start=start,
+            plan=plan,
+            done=apart.done,
+        )
         split = Split()
         try:
             for place, step in enumerate(plan.steps):
@@ -81,17 +90,6 @@ def run_split(
         return split
 
 
-def _program(start: Started) -> CellProgram:
-    return CellProgram(
-        start.launcher,
-        start.files,
-        start.limits,
-        start.seed,
-        start.fonts,
-        line_bytes=LINE_BYTES,
-    )
-
-
 @dataclass(slots=True, kw_only=True)
 class _Run:
     """A split run under way."""
@@ -101,10 +99,11 @@ class _Run:
     cells: Mapping[str, NotebookNode]
     failed: frozenset[str]
     start: Started
+    #: How many cells of the student's side have run.
+    done: int
     judged: dict[str, Judged] = field(default_factory=dict)
     _owners: dict[str, Owner] = field(default_factory=dict)
     _given: set[str] = field(default_factory=set)
-    _done: int = 0
     _number: int = 0
 
     def take(self, step: Step, later: frozenset[str]) -> None:
@@ -119,9 +118,9 @@ class _Run:
             and not step.facts.bound & later
         ):
             return
-        while self._done < step.before:
-            self.talk.student.run(self.plan.student[self._done], self.start.limits.cell_seconds)
-            self._done += 1
+        while self.done < step.before:
+            self.talk.student.run(self.plan.student[self.done], self.start.limits.cell_seconds)
+            self.done += 1
         if step.role is Role.TEST:
             self._test(step)
         else:

@@ -127,7 +127,8 @@ ENDINGS = Assignment(
             "def go():\n    raise SystemExit(3)",
             "def go():\n    raise BaseException('odd')",
             "def go():\n    raise GeneratorExit",
-            "def go():\n    return go()",
+            # At its full depth, stock writes at its traceback for half of the limit.
+            "import sys\nsys.setrecursionlimit(300)\ndef go():\n    return go()",
             "import sys\nsys.setrecursionlimit(50_000)\ndef go(n=0):\n    return go(n + 1) if n < 9_000 else 1",
             "def go():\n    return input()",
             "def go():\n    import getpass\n    return getpass.getpass()",

@@ -34,8 +34,6 @@ class Case:
     is_spy: bool = False
     #: Its feedback must be inert.
     is_script: bool = False
-    #: A known limit that docs/explanation/fidelity.md names: this attack succeeds.
-    succeeds: bool = False
 
 
 def _scaled(answer: str) -> dict[str, bytes]:
@@ -77,7 +75,7 @@ def _shown() -> Iterator[tuple[str, Case]]:
         yield name, Case(group="leaks", submission=_with_cell(answer, cell), needle=leaks.MARK)
     for name, (answer, cell, needle) in leaks.CODED.items():
         submission = _with_cell(answer, cell)
-        yield name, Case(group="leaks", submission=submission, needle=needle, succeeds=True)
+        yield name, Case(group="leaks", submission=submission, needle=needle)
     for name, payload in scripts.PAYLOADS.items():
         cell = scripts.HEAD + payload
         yield (

@@ -77,6 +77,42 @@ for _name, (_code, _needle) in _CHANGED.items():
     )
 
 
+_FIND = "t = [s for s in In if 'HUNT' + 'ER' in s][-2:]\nt = t[0] if t else ''\n"
+#: Beside texts: what a picture, a table, an update of an earlier output or an error's name can say.
+_CARRIERS = {
+    "a picture's colours": (
+        """from IPython.display import SVG
+at = t.find('HUNT')
+dot = '<rect width="1" height="1" fill="#{:06x}"/>'
+dots = ''.join(dot.format(ord(c)) for c in t[at:at + 7])
+SVG('<svg xmlns="http://www.w3.org/2000/svg">' + dots + '</svg>')""",
+        f"#{ord('H'):06x}",
+    ),
+    "the lengths of lines": (
+        "at = t.find('HUNT')\nprint(*['~' * ord(c) for c in t[at:at + 7]], sep='\\n')",
+        "~" * 72,
+    ),
+    "an error's name": (
+        "raise type('E' + t.encode().hex(), (Exception,), {})",
+        MARK.encode().hex(),
+    ),
+    "an error's text": ("raise ValueError(t[::-1])", MARK[::-1]),
+    "the count of cells": ("get_ipython().execution_count = 7_000_000 + len(t)\n1", "70001"),
+}
+for _name, (_code, _needle) in _CARRIERS.items():
+    CODED[f"{_name}, later"] = ("def double(x):\n    return x", _FIND + _code, _needle)
+CODED["an earlier picture, later"] = (
+    "shown = display('nothing', display_id=True)\ndef double(x):\n    return x",
+    _FIND + "shown.update(t[::-1])",
+    MARK[::-1],
+)
+CODED["the arguments of a test, later"] = (
+    "seen = []\ndef double(x):\n    seen.append(x)\n    return 2 * x",
+    "print('seen', *[f'<{x}>'[::-1] for x in seen])",
+    "&gt;12&lt;",
+)
+
+
 def finds(page: str, needle: str) -> bool:
     """Say whether a page holds the mark, or what it looks like after a change."""
     if needle:
