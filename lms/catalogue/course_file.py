@@ -43,6 +43,8 @@ class AssignmentFile:
     minutes: int
     limits: dict[str, int]
     resource: str
+    #: Until when its source travels closed to centres; None: it travels as it is.
+    sealed_until: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +83,8 @@ class CourseFile:
     prerequisites: list[str]
     outcomes: list[dict[str, Any]]
     compute: dict[str, Any]
+    #: File with the requirements of its environment; empty: the default environment.
+    environment: str
     units: list[UnitFile]
     assignments: list[AssignmentFile]
     offerings: list[OfferingFile]
@@ -174,6 +178,13 @@ class Table:
             raise self.wrong(name, "a date such as 2026-11-02 is needed")
         return value
 
+    def instant(self, name: str) -> datetime | None:
+        """Return a time with its offset, or None when it is missing."""
+        value = self.values.get(name)
+        if value is not None and (not isinstance(value, datetime) or value.tzinfo is None):
+            raise self.wrong(name, "a time with offset such as 2026-12-20T23:59:00+09:00 is needed")
+        return value
+
     def table(self, name: str) -> "Table":
         """Return a table, empty when it is missing."""
         return Table(f"{self.where}.{name}", self.values.get(name, {}))
@@ -192,9 +203,8 @@ def read_course(folder: Path, *, today: date) -> CourseFile:
     Raises CourseFileError.
     """
     file = folder / "course.toml"
-    if not file.is_file():
-        return _from_layout(folder, today)
-    return parse_course(file.name, _toml(file))
+    here = file.is_file()
+    return parse_course(file.name, _toml(file)) if here else _from_layout(folder, today)
 
 
 def read_programmes(file: Path) -> list[ProgrammeFile]:
@@ -222,12 +232,25 @@ def parse_course(where: str, document: Mapping[str, Any]) -> CourseFile:
         prerequisites=course.texts("prerequisites"),
         outcomes=[_outcome(table) for table in course.tables("outcomes")],
         compute=course.table("compute").values,
+        environment=_environment(course),
         units=[_unit(table) for table in top.tables("units")],
         assignments=[_assignment(table, course) for table in top.tables("assignments")],
         offerings=[_offering(table) for table in top.tables("offerings")],
     )
     _check_unique(where, parsed)
     return parsed
+
+
+def _environment(course: Table) -> str:
+    file = course.text("environment", "")
+    if file and (not file.endswith((".txt", ".lock")) or not is_inside(file)):
+        raise course.wrong("environment", "a .txt or .lock file inside the course is needed")
+    return file
+
+
+def is_inside(file: str) -> bool:
+    """Say whether a path that a course's file names stays in the course's folder."""
+    return not file.startswith("/") and ".." not in file.split("/")
 
 
 def _outcome(table: Table) -> dict[str, Any]:
@@ -241,7 +264,7 @@ def _outcome(table: Table) -> dict[str, Any]:
 
 def _unit(table: Table) -> UnitFile:
     file = table.text("file")
-    if not file.endswith((".ipynb", ".md")) or ".." in file.split("/") or file.startswith("/"):
+    if not file.endswith((".ipynb", ".md")) or not is_inside(file):
         raise table.wrong("file", "a .ipynb or .md file inside the course is needed")
     return UnitFile(
         key=table.key("key"),
@@ -269,6 +292,7 @@ def _assignment(table: Table, course: Table) -> AssignmentFile:
         resource=table.choice(
             "resource", _RESOURCES, "gpu" if profile.startswith("gpu") else "cpu"
         ),
+        sealed_until=table.instant("sealed_until"),
     )
 
 
@@ -281,9 +305,8 @@ def _offering(table: Table) -> OfferingFile:
     if ends_on < starts_on:
         raise table.wrong("ends_on", "the last day lies before the first")
     due = table.table("due")
-    for name, value in due.values.items():
-        if not isinstance(value, datetime) or value.tzinfo is None:
-            raise due.wrong(name, "a time with offset such as 2026-12-20T23:59:00+09:00 is needed")
+    for name in due.values:
+        due.instant(name)
     return OfferingFile(
         key=table.key("key"),
         term=table.text("term", ""),

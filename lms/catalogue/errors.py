@@ -17,6 +17,19 @@ class NotInCatalogueError(NotFoundError):
         self.key = key
 
 
+class SealedError(NotFoundError):
+    """The instructor's files of a release are not here, or still closed."""
+
+    def __init__(self, release: str) -> None:
+        super().__init__(
+            sentence(
+                "The hidden tests of this assignment are not open here yet. What is handed in is "
+                "kept and graded once they are."
+            )
+        )
+        self.release = release
+
+
 class CourseFileError(InvalidError):
     """A course's file says something that cannot be used."""
 

@@ -18,6 +18,7 @@ from lms.catalogue.course_file import (
     read_course,
     read_programmes,
 )
+from lms.catalogue.environments import keep, load_requirements
 from lms.catalogue.errors import CourseFileError
 from lms.catalogue.models import (
     Assignment,
@@ -28,12 +29,18 @@ from lms.catalogue.models import (
     Release,
     Unit,
 )
-from lms.catalogue.publishing import publish
+from lms.catalogue.publishing import publish, publish_prepared
+from lms.catalogue.sealed import read_prepared
 from lms.foundation.blobs import BlobStore
 from lms.foundation.db import Base
 from lms.identity.scopes import Actor
 from lms.outposts.runner.errors import ReleaseError
-from lms.outposts.runner.release import BuiltRelease, build_release
+from lms.outposts.runner.release import (
+    BuiltRelease,
+    build_release,
+    with_environment,
+    with_kernel,
+)
 
 Row = TypeVar("Row", bound=Base)
 
@@ -78,7 +85,9 @@ def load_course(
 ) -> Course:
     """Load one course folder and release its assignments; raises CourseFileError."""
     entry = read_course(folder, today=now.date())
+    requirements = load_requirements(folder, entry)
     course = _upsert_course(session, entry)
+    course.environment = "" if requirements is None else keep(blobs, requirements)
     for position, unit in enumerate(entry.units):
         _load_unit(session, blobs, course, folder, unit, position)
     assignments = {
@@ -89,18 +98,27 @@ def load_course(
         _load_offering(session, course, offering, assignments)
     session.flush()
     for key, assignment in assignments.items():
-        built = _build(folder / "source" / key, f"{course.key}/{key}")
-        release = publish(session, blobs, assignment, built, actor=actor, now=now)
+        made = read_prepared(folder, key, blobs)
+        if made is not None:
+            release = publish_prepared(session, blobs, assignment, made, actor=actor, now=now)
+        else:
+            built = build_for(folder, key, course.key, course.environment)
+            release = publish(session, blobs, assignment, built, actor=actor, now=now)
         loaded.releases[f"{course.key}/{key}"] = release
     loaded.courses.append(course.key)
     return course
 
 
-def _build(folder: Path, where: str) -> BuiltRelease:
+def build_for(folder: Path, assignment: str, course: str, environment: str) -> BuiltRelease:
+    """Build an assignment of a course folder for the course's environment.
+
+    Raises CourseFileError.
+    """
     try:
-        return build_release(folder)
+        built = build_release(folder / "source" / assignment)
     except ReleaseError as error:
-        raise CourseFileError(where, str(error).rstrip(".")) from error
+        raise CourseFileError(f"{course}/{assignment}", str(error).rstrip(".")) from error
+    return with_environment(built, environment, course) if environment else built
 
 
 def _course_folders(root: Path) -> list[Path]:
@@ -154,6 +172,8 @@ def _load_unit(
         raise CourseFileError(
             f"{course.key}/{entry.file}", f"cannot be read: {error.strerror}"
         ) from error
+    if course.environment and entry.file.endswith(".ipynb"):
+        content = with_kernel(content, course.environment, course.key)
     unit = _find_or_add(
         session,
         Unit,

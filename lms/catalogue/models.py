@@ -53,6 +53,8 @@ class Course(Base):
     outcomes: Mapped[list[dict[str, Any]]] = mapped_column(Json)
     #: {"profile", "memory_mb", "unit_seconds", "assignment_seconds"}
     compute: Mapped[dict[str, Any]] = mapped_column(Json)
+    #: Digest of the requirements of its environment, themselves a blob; empty: the default one.
+    environment: Mapped[str] = mapped_column(String(71), default="")
 
     units: Mapped[list["Unit"]] = relationship(order_by="Unit.position", back_populates="course")
     assignments: Mapped[list["Assignment"]] = relationship(
@@ -132,6 +134,8 @@ class Release(Base):
     manual_points: Mapped[float]
     #: [{"name", "questions": [{"grade_id", "points", "manual"}]}], in order.
     notebooks: Mapped[list[dict[str, Any]]] = mapped_column(Json)
+    #: Digest of the requirements it runs with, as the manifest has it; empty: the default ones.
+    environment: Mapped[str] = mapped_column(String(71), default="")
     #: True while it is only tried out by a regrade's preview: no student gets it.
     staged: Mapped[bool] = mapped_column(default=False)
 

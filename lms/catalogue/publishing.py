@@ -1,6 +1,8 @@
 """Turning a built release into an immutable row and blobs, and giving it to the offerings."""
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +16,29 @@ from lms.outposts.runner.release import BuiltRelease, graded_cells, is_manual, p
 
 #: Version of the manifest's form.
 MANIFEST_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """What a release is to be, whether all its files are here or not."""
+
+    #: Names the files by their digests, and is named by its own.
+    manifest: bytes
+    points: float
+    manual_points: float
+    notebooks: list[dict[str, Any]]
+    environment: str
+
+
+def prepare(blobs: BlobStore, key: str, limits: Mapping[str, int], built: BuiltRelease) -> Prepared:
+    """Keep a built release's files, and return what it is to be as a release."""
+    return Prepared(
+        manifest=_manifest(blobs, key, limits, built),
+        points=built.points,
+        manual_points=built.manual_points,
+        notebooks=[_notebook_facts(facts.name, built) for facts in built.notebooks],
+        environment=built.environment,
+    )
 
 
 def publish(
@@ -30,7 +55,21 @@ def publish(
     The same files published again give the release that is already there. Needs release:write in
     each offering of the course, or an administrator.
     """
-    release = _ensure(session, blobs, assignment, built, staged=False, actor=actor, now=now)
+    made = prepare(blobs, assignment.key, assignment.limits, built)
+    return publish_prepared(session, blobs, assignment, made, actor=actor, now=now)
+
+
+def publish_prepared(
+    session: Session,
+    blobs: BlobStore,
+    assignment: Assignment,
+    made: Prepared,
+    *,
+    actor: Actor,
+    now: datetime,
+) -> Release:
+    """Publish what was prepared here or elsewhere; the instructor's files may come later."""
+    release = _ensure(session, blobs, assignment, made, staged=False, actor=actor, now=now)
     _give(session, release, now)
     return release
 
@@ -48,7 +87,8 @@ def stage(
 
     What was published before is returned as it is. Needs the same scope as publishing.
     """
-    return _ensure(session, blobs, assignment, built, staged=True, actor=actor, now=now)
+    made = prepare(blobs, assignment.key, assignment.limits, built)
+    return _ensure(session, blobs, assignment, made, staged=True, actor=actor, now=now)
 
 
 def publish_staged(session: Session, release: Release, *, actor: Actor, now: datetime) -> None:
@@ -65,19 +105,19 @@ def _ensure(
     session: Session,
     blobs: BlobStore,
     assignment: Assignment,
-    built: BuiltRelease,
+    made: Prepared,
     *,
     staged: bool,
     actor: Actor,
     now: datetime,
 ) -> Release:
     _require(session, assignment, actor)
-    digest = blobs.put(_manifest(blobs, assignment, built))
+    digest = blobs.put(made.manifest)
     release = session.scalar(
         select(Release).where(Release.assignment_id == assignment.id, Release.digest == digest)
     )
     if release is None:
-        release = _add(session, assignment, built, digest, actor=actor, now=now)
+        release = _add(session, assignment, made, digest, actor=actor, now=now)
         release.staged = staged
     elif release.staged and not staged:
         release.staged, release.published_at = False, now
@@ -108,7 +148,7 @@ def _give(session: Session, release: Release, now: datetime) -> None:
 def _add(
     session: Session,
     assignment: Assignment,
-    built: BuiltRelease,
+    made: Prepared,
     digest: str,
     *,
     actor: Actor,
@@ -123,9 +163,10 @@ def _add(
         digest=digest,
         published_at=now,
         published_by=actor.person_id or None,
-        points=built.points,
-        manual_points=built.manual_points,
-        notebooks=[_notebook_facts(facts.name, built) for facts in built.notebooks],
+        points=made.points,
+        manual_points=made.manual_points,
+        notebooks=made.notebooks,
+        environment=made.environment,
     )
     session.add(release)
     session.flush()
@@ -147,15 +188,18 @@ def _notebook_facts(name: str, built: BuiltRelease) -> dict[str, Any]:
     }
 
 
-def _manifest(blobs: BlobStore, assignment: Assignment, built: BuiltRelease) -> bytes:
-    manifest = {
+def _manifest(blobs: BlobStore, key: str, limits: Mapping[str, int], built: BuiltRelease) -> bytes:
+    manifest: dict[str, Any] = {
         "format": MANIFEST_FORMAT,
-        "assignment": assignment.key,
-        "limits": assignment.limits,
+        "assignment": key,
+        "limits": limits,
         "student": {path: blobs.put(data) for path, data in sorted(built.student_files.items())},
         "instructor": {
             path: blobs.put(data) for path, data in sorted(built.instructor_files.items())
         },
     }
+    if built.environment:
+        # By its requirements, themselves a blob: what they become differs from machine to machine.
+        manifest["environment"] = {"requirements": built.environment}
     text = json.dumps(manifest, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     return text.encode()

@@ -8,7 +8,7 @@ from typing import Literal
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload, selectinload
 
-from lms.catalogue.errors import NotInCatalogueError
+from lms.catalogue.errors import NotInCatalogueError, SealedError
 from lms.catalogue.models import (
     Assignment,
     Course,
@@ -126,6 +126,14 @@ def get_offering(session: Session, key: str) -> Offering:
     return offering
 
 
+def list_offering_titles(session: Session, offering_ids: Iterable[int]) -> dict[int, Bilingual]:
+    """Return the title of each offering's course, by the offering's id; one query for all."""
+    rows = session.execute(
+        select(Offering.id, Course).join(Offering.course).where(Offering.id.in_(set(offering_ids)))
+    )
+    return {offering_id: course.title for offering_id, course in rows}
+
+
 def list_offerings(session: Session, offering_ids: Iterable[int] | None = None) -> list[Offering]:
     """Return the offerings (None: all) with course, units, tasks and releases, newest first."""
     wanted = select(Offering)
@@ -213,6 +221,16 @@ def read_release(blobs: BlobStore, release: Release, side: Side) -> dict[str, by
 
 
 def read_manifest(blobs: BlobStore, digest: str, side: Side) -> dict[str, bytes]:
-    """Return the files of the release with this digest; raises NotFoundError."""
+    """Return the files of the release with this digest; raises NotFoundError.
+
+    Of the instructor's side SealedError while its files are closed.
+    """
     manifest = json.loads(blobs.get(digest))
+    if side == "instructor" and not all(one in blobs for one in manifest[side].values()):
+        raise SealedError(digest)
     return {path: blobs.get(one) for path, one in manifest[side].items()}
+
+
+def is_sealed(blobs: BlobStore, digest: str) -> bool:
+    """Say whether the instructor's files of the release with this digest are not here yet."""
+    return any(one not in blobs for one in json.loads(blobs.get(digest))["instructor"].values())

@@ -6,18 +6,18 @@ from pathlib import Path
 
 import click
 
+from lms.cli.checking import check_path
 from lms.cli.held import held, practice
 from lms.cli.publish import import_courses, publish
 from lms.cli.regrade import regrade
 from lms.foundation.errors import UnavailableError
 from lms.foundation.settings import load_settings
-from lms.outposts.broker.launcher import DirectLauncher, SandboxUnavailableError
+from lms.outposts.broker.launcher import SandboxUnavailableError
 from lms.outposts.runner.check import (
     QUICK,
     THOROUGH,
     AssignmentReport,
     Effort,
-    check_course,
     find_assignments,
 )
 from lms.outposts.runner.report import CourseReport, Progress, table_of_tests
@@ -55,21 +55,23 @@ def check(path: Path, *, as_json: bool, red_team: bool) -> None:
     if as_json:
         click.echo(json.dumps(report.to_json(), ensure_ascii=False, indent=2))
     else:
+        for problem in report.problems:
+            click.echo(f"{problem.severity}: {problem.where}: {problem.message}")
         for assignment in report.assignments:
             _print(assignment)
     sys.exit(0 if report.ok else 1)
 
 
 def _checked(path: Path, *, effort: Effort, quiet: bool) -> CourseReport:
-    launcher = DirectLauncher(unsafe=load_settings().unsafe_grading)
+    settings = load_settings()
     count = len(find_assignments(path))
     if quiet or not count or not sys.stderr.isatty():
-        return check_course(path, launcher, effort=effort)
+        return check_path(path, settings, effort=effort)
     progress = Progress(count)
     with click.progressbar(length=progress.length, label="Checking", file=sys.stderr) as shown:
-        return check_course(
+        return check_path(
             path,
-            launcher,
+            settings,
             effort=effort,
             on_progress=lambda name, share: shown.update(progress.more(name, share)),
             on_checked=lambda report: shown.update(progress.done(report.name)),

@@ -41,7 +41,9 @@ ACCOUNTS = (
 )
 
 
-def prepare(settings: Settings, courses: Path | None, *, demo: bool) -> None:
+def prepare(
+    settings: Settings, courses: Path | None, *, demo: bool = False, accounts: bool = True
+) -> None:
     """Bring the data folder up to date; doing it again keeps everything."""
     before = os.umask(0o007)
     try:
@@ -55,7 +57,8 @@ def prepare(settings: Settings, courses: Path | None, *, demo: bool) -> None:
             ensure_hub_client(session, settings, hub_keys.client_secret, now=now)
             if courses is not None:
                 import_tree(session, system.blobs, courses, actor=SYSTEM, now=now)
-        _make_accounts(system, demo=demo)
+        if accounts:
+            _make_accounts(system, demo=demo)
         _return_homes(system)
         system.engine.dispose()
     finally:
@@ -81,12 +84,26 @@ def _make_folders(settings: Settings) -> None:
         (settings.data_dir / "hub", uids.hub, uids.service_gid, 0o700),
         (settings.homes_dir, 0, 0, 0o711),
         (settings.run_dir, 0, 0, 0o755),
+        (settings.environments_dir, 0, 0, 0o755),
         (settings.logs_dir, 0, 0, 0o700),
     ):
         path.mkdir(exist_ok=True)
         if os.geteuid() == 0:
             os.chown(path, uid, gid)
+        _set_mode(path, mode)
+
+
+def _set_mode(path: Path, mode: int) -> None:
+    """Set the mode where it is ours to set: folders and secrets that a cluster mounts are not."""
+    state = path.stat()
+    if state.st_mode & 0o7777 != mode and os.geteuid() in {0, state.st_uid}:
         path.chmod(mode)
+
+
+def make_keys(settings: Settings) -> None:
+    """Make every key that is missing, and nothing else."""
+    ensure_keys(settings)
+    _make_receipt_keys(settings)
 
 
 def _make_receipt_keys(settings: Settings) -> None:
@@ -94,7 +111,7 @@ def _make_receipt_keys(settings: Settings) -> None:
     keys = receipt_keys(settings)
     keys.signer(clock.now())
     for path in keys.public_dir.iterdir():
-        path.chmod(0o644)
+        _set_mode(path, 0o644)
     if os.geteuid() == 0:
         _hand_over(keys.private_dir, settings.uids.worker, settings.uids.service_gid)
 

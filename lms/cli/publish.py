@@ -7,14 +7,13 @@ import click
 
 from lms.bootstrap import System, build
 from lms.catalogue.loading import Loaded, import_tree
+from lms.cli.checking import check_path
 from lms.foundation import clock
 from lms.foundation.db import transaction
 from lms.foundation.errors import InvalidError
 from lms.foundation.settings import load_settings
 from lms.identity.scopes import SYSTEM
 from lms.migrations.run import upgrade
-from lms.outposts.broker.launcher import DirectLauncher
-from lms.outposts.runner.check import check_course
 from lms.protocol.sentences import sentence
 
 
@@ -35,11 +34,9 @@ def publish(path: Path, *, as_json: bool) -> None:
     The same files published again change nothing. An error in the check stops it.
     """
     settings = load_settings()
-    report = check_course(path, DirectLauncher(unsafe=settings.unsafe_grading))
+    report = check_path(path, settings)
     if not report.ok:
-        first = next(
-            (p for a in report.assignments for p in a.problems if p.severity == "error"), None
-        )
+        first = next(iter(report.errors()), None)
         raise InvalidError(
             sentence(
                 "%(path)s was not published: %(problem)s. Run lms course check for all problems.",

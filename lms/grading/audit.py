@@ -28,7 +28,7 @@ _CHUNK = 1_000
 
 
 class Act(StrEnum):
-    """What can happen to a run."""
+    """What can happen to a run, and to the hidden tests that it waits for."""
 
     FINISHED = "run.finished"
     HELD = "run.held"
@@ -37,6 +37,8 @@ class Act(StrEnum):
     REGRADE_ASKED = "run.regrade_asked"
     REGRADE_APPLIED = "regrade.applied"
     REGRADE_DISCARDED = "regrade.discarded"
+    SEAL_CODE_GIVEN = "seal.code_given"
+    SEAL_OPENED = "seal.opened"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

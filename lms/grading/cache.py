@@ -71,14 +71,21 @@ class Turn(StrEnum):
 
 
 def make_recipe(
-    *, source: str, tests: str, submission: str, limits: Limits, seed: int = 0, mode: str = "split"
+    *,
+    source: str,
+    tests: str,
+    submission: str,
+    limits: Limits,
+    seed: int = 0,
+    mode: str = "split",
+    requirements: str = "",
 ) -> Recipe:
-    """Return the recipe of a run by this engine in this environment."""
+    """Return the recipe of a run by this engine, in the environment of the requirements here."""
     return Recipe(
         source=source,
         tests=tests,
         submission=submission,
-        environment=environment_digest(),
+        environment=environment_digest(requirements),
         seed=seed,
         limits=asdict(limits),
         engine=ENGINE_VERSION,

@@ -1,6 +1,7 @@
 """What grading tells the rooms above it."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -9,3 +10,19 @@ class RunFinished:
 
     run_id: int
     submission_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunApplied:
+    """A regrade's preview has become the run that counts."""
+
+    run_id: int
+    submission_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunDecided:
+    """A person has decided of a held run."""
+
+    run_id: int
+    at: datetime

@@ -15,7 +15,9 @@ from sqlalchemy.orm import Session, aliased
 from lms.catalogue.models import OfferedAssignment, Offering
 from lms.exchange.models import Submission
 from lms.foundation.errors import ConflictError, InvalidError, NotFoundError
+from lms.foundation.events import publish
 from lms.grading.audit import Act, append, decision_digest, new_salt
+from lms.grading.events import RunDecided
 from lms.grading.models import Run
 from lms.grading.queue import enqueue
 from lms.grading.rules import Verdict
@@ -176,6 +178,7 @@ def _decide(
     session.flush()
     body = {"run": run.audit_id, "verdict": verdict.value, "decision": decision_of(run)}
     append(session, _ACTS[verdict], body, now=now)
+    publish(session, RunDecided(run_id=run.id, at=now))
     return run
 
 

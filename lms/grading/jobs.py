@@ -29,6 +29,8 @@ class Job:
     files: dict[str, bytes]
     limits: Limits
     seed: int
+    #: Digest of the requirements it runs with; empty: the default environment.
+    requirements: str
     recipe: Recipe
 
 
@@ -41,18 +43,26 @@ def read_job(session: Session, blobs: BlobStore, run_id: int, *, seed: int = 0) 
     assignment = session.get_one(Assignment, task.assignment_id)
     files = read_release(blobs, release, "instructor")
     limits = Limits(**assignment.limits)
-    recipe = recipe_of(files, submission.digest, limits, seed=seed)
+    recipe = recipe_of(
+        files, submission.digest, limits, seed=seed, requirements=release.environment
+    )
     return Job(
         source=AssignmentSource(name=assignment.key, files=files),
         files=read_submission(blobs, submission),
         limits=limits,
         seed=seed,
+        requirements=release.environment,
         recipe=recipe,
     )
 
 
 def recipe_of(
-    instructor_files: dict[str, bytes], submission_digest: str, limits: Limits, *, seed: int = 0
+    instructor_files: dict[str, bytes],
+    submission_digest: str,
+    limits: Limits,
+    *,
+    seed: int = 0,
+    requirements: str = "",
 ) -> Recipe:
     """Return the recipe of grading a submission against an instructor's files here and now."""
     source = source_digest(instructor_files)
@@ -62,6 +72,7 @@ def recipe_of(
         submission=submission_digest,
         limits=limits,
         seed=seed,
+        requirements=requirements,
     )
 
 

@@ -47,6 +47,8 @@ class Run(Base):
     priority: Mapped[int] = mapped_column(default=0)
     #: What kind of worker it needs: "cpu" or "gpu".
     resource: Mapped[str] = mapped_column(String(8), default="cpu")
+    #: Digest of the requirements whose environment it waits for, set aside meanwhile; or empty.
+    environment: Mapped[str] = mapped_column(String(71), default="")
     #: Whose turn it uses; by value, for the queue's order alone. 0 where nobody wrote it down.
     offering_id: Mapped[int] = mapped_column(default=0)
     #: The release it is graded against; None means the submission's own.

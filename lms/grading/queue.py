@@ -22,6 +22,11 @@ LEASE = timedelta(seconds=60)
 MAX_INTERRUPTIONS = 3
 #: Run.priority; within one, see lms.grading.order.
 EXAM, ORDINARY, PREVIEW = 10, 0, -10
+#: Run.resource of runs that no worker can do as long as their environment is not built.
+PARKED = "parked"
+#: Begins Run.environment of parked runs whose hidden tests are still sealed; their release's digest
+#: ends it.
+SEALED = "sealed:"
 #: Any number, the same in every worker: PostgreSQL lets one of them claim at a time.
 _CLAIM_LOCK = 0x5E0D_0001
 #: Run and submission.
@@ -139,6 +144,71 @@ def hand_back(
         _announce(session, set_aside)
         return returned
     return len(_queue_again(session, _held(claims), interruptions=Run.interruptions))
+
+
+def park(session: Session, claim: Claim, requirements: str) -> bool:
+    """Set a run aside until the environment of the requirements is built; it keeps its place.
+
+    Our fault and not the student's: it counts for nothing. Returns whether the claim still held.
+    """
+    parked = session.scalars(
+        update(Run)
+        .where(_held([claim]))
+        .values(
+            status=RunStatus.QUEUED,
+            resource=PARKED,
+            environment=requirements,
+            claimed_by=None,
+            started_at=None,
+            lease_expires_at=None,
+        )
+        .returning(Run.id)
+        .execution_options(synchronize_session=False)
+    ).all()
+    return bool(parked)
+
+
+def park_sealed(session: Session, claim: Claim, release: str) -> bool:
+    """Set a run aside until the hidden tests of its release are open, as `park` does."""
+    return park(session, claim, SEALED + release.removeprefix("sha256:"))
+
+
+def unpark_sealed(session: Session, release: str) -> int:
+    """Put back the runs that waited for the hidden tests of a release; returns how many."""
+    return unpark(session, SEALED + release.removeprefix("sha256:"))
+
+
+def parked(session: Session) -> dict[str, int]:
+    """Return how many runs wait for which environment, by the digest of its requirements."""
+    rows = session.execute(
+        select(Run.environment, func.count())
+        .where(Run.status == RunStatus.QUEUED, Run.resource == PARKED)
+        .group_by(Run.environment)
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+def unpark(session: Session, requirements: str) -> int:
+    """Put the runs that waited for this environment back into their places; returns how many."""
+    kind = (
+        select(Assignment.resource)
+        .join(OfferedAssignment, OfferedAssignment.assignment_id == Assignment.id)
+        .join(Submission, Submission.task_id == OfferedAssignment.id)
+        .where(Submission.id == Run.submission_id)
+        .scalar_subquery()
+    )
+    back = session.scalars(
+        update(Run)
+        .where(
+            Run.status == RunStatus.QUEUED,
+            Run.resource == PARKED,
+            Run.environment == requirements,
+        )
+        .values(resource=kind, environment="")
+        .returning(Run.id)
+        .execution_options(synchronize_session=False)
+    ).all()
+    return len(back)
 
 
 def release_own(session: Session, worker: str, *, now: datetime) -> int:

@@ -104,6 +104,7 @@ def make_record(session: Session, run: Run, *, issuer: str, previous: str) -> di
             "tests": recipe.get("tests"),
             "submission": submission.digest,
             "environment": recipe.get("environment"),
+            **({"requirements": release.environment} if release.environment else {}),
         },
         "seed": recipe.get("seed"),
         "limits": recipe.get("limits"),

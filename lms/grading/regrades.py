@@ -16,8 +16,10 @@ from lms.catalogue.publishing import publish_staged
 from lms.exchange.models import Submission
 from lms.foundation.blobs import BlobStore, digest_of
 from lms.foundation.errors import ConflictError, NotFoundError
+from lms.foundation.events import publish
 from lms.foundation.signing import canonical
 from lms.grading.audit import Act, append, decision_digest, new_salt
+from lms.grading.events import RunApplied
 from lms.grading.models import NotebookRun, RegradePlan, RegradePreview, ResultCache, Run
 from lms.grading.queue import enqueue
 from lms.grading.rules import PlanState
@@ -283,6 +285,8 @@ def apply_plan(
         "decision": decision_of(plan),
     }
     append(session, Act.REGRADE_APPLIED, body, now=now)
+    for run in runs:
+        publish(session, RunApplied(run_id=run.id, submission_id=run.submission_id))
     return preview
 
 

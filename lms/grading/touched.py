@@ -60,7 +60,7 @@ class Comparison:
         files = {entry["path"]: entry["digest"] for entry in submission.files}
         all_changes = [
             *self._against(run.release_id or submission.release_id),
-            *_surroundings(run, limits),
+            *_surroundings(run, limits, self.release.environment),
         ]
         return touches(all_changes, files, lambda path: self.blobs.get(files[path]))
 
@@ -81,12 +81,12 @@ class Comparison:
         return self._sides[release.id]
 
 
-def _surroundings(run: Run, limits: dict[str, int]) -> Iterator[Change]:
+def _surroundings(run: Run, limits: dict[str, int], requirements: str) -> Iterator[Change]:
     """Yield what changed around the release: the environment, and a limit that a run reached."""
     recipe = run.recipe
     if recipe is None:
         return
-    if recipe["environment"] != environment_digest():
+    if recipe["environment"] != environment_digest(requirements):
         yield Change(kind=Kind.ENVIRONMENT, notebook="", name="")
     if run.status in _STOPPED:
         for name, value in limits.items():

@@ -22,6 +22,11 @@ class Claimed:
     seed: int
 
     @property
+    def requirements(self) -> str:
+        """The digest of the requirements of its environment; empty: the default one."""
+        return self.digests.get("requirements", "")
+
+    @property
     def digests(self) -> Mapping[str, str]:
         """The digests of release, source, tests, submission and environment."""
         digests: Mapping[str, str] = self.record["digests"]
@@ -73,7 +78,7 @@ def notes(claimed: Claimed) -> Iterator[Sentence]:
             said=str(claimed.record["engine"]),
             here=ENGINE_VERSION,
         )
-    if claimed.digests["environment"] != environment_digest():
+    if claimed.digests["environment"] != environment_digest(claimed.requirements):
         yield sentence("It was graded in another environment: Python or a package differs here.")
     if not claimed.record["sandboxed"]:
         yield sentence("It was graded without a sandbox.")

@@ -1,6 +1,8 @@
 """Every room's tables, imported so that the metadata is whole."""
 
 import lms.catalogue.models
+import lms.centre.models
+import lms.compute.models
 import lms.enrolment.models
 import lms.exchange.models
 import lms.grading.models

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING
 from sqlalchemy.exc import DBAPIError
 
 from lms.bootstrap import System
+from lms.catalogue.errors import SealedError
+from lms.catalogue.service import is_sealed
 from lms.foundation import clock
 from lms.foundation.blobs import BlobStore
 from lms.foundation.db import transaction
 from lms.grading.cache import Recipe, Turn, begin
 from lms.grading.jobs import Job, read_job
-from lms.grading.queue import Claim
+from lms.grading.queue import Claim, park, park_sealed, unpark_sealed
 from lms.grading.service import Finding, finish
+from lms.outposts.environments.folder import Environments
 from lms.outposts.executors.job import Graded, GradingJob, Place
 
 if TYPE_CHECKING:
@@ -45,11 +48,20 @@ class Grader:
         Where there is no sandbox and the operator allowed that, the result is marked.
         """
         system = self.system
-        with system.sessions() as session:
-            job = read_job(session, system.blobs, claim.run_id)
+        try:
+            with system.sessions() as session:
+                job = read_job(session, system.blobs, claim.run_id)
+        except SealedError as error:
+            wait_for_opening(system, claim, error.release)
+            return
         findings = find_known(system, claim, job.recipe)
         if findings is not None:
             record(system, claim, job, findings, unsafe=False)
+            return
+        if not Environments(system.settings.environments_dir).has(job.requirements):
+            LOG.warning("run %d waits for its environment %s", claim.run_id, job.requirements)
+            with transaction(system.sessions) as session:
+                park(session, claim, job.requirements)
             return
         graded = submit(
             GradingJob(
@@ -57,11 +69,23 @@ class Grader:
                 submission=job.files,
                 limits=job.limits,
                 seed=job.seed,
+                requirements=job.requirements,
                 place=self.place,
             )
         ).result()
         kept = [_keep(system.blobs, outcome) for outcome in graded.outcomes]
         record(system, claim, job, kept, unsafe=not graded.sandboxed)
+
+
+def wait_for_opening(system: System, claim: Claim, release: str) -> None:
+    """Set a run aside until the hidden tests of its release are open."""
+    LOG.info("run %d waits until the hidden tests of its release are opened", claim.run_id)
+    with transaction(system.sessions) as session:
+        park_sealed(session, claim, release)
+    # They may have been opened between the two looks, by who found nothing to queue again.
+    if not is_sealed(system.blobs, release):
+        with transaction(system.sessions) as session:
+            unpark_sealed(session, release)
 
 
 def find_known(system: System, claim: Claim, recipe: Recipe) -> Sequence[Finding] | None:

@@ -1,0 +1,1 @@
+"""Environments of courses: packages declared with hashes, built once by digest, read-only."""
