@@ -5,7 +5,8 @@ import logging
 import click
 
 from lms.foundation.settings import Settings, load_settings
-from lms.outposts.broker.server import BrokerConfig, serve
+from lms.outposts.broker.config import BrokerConfig
+from lms.outposts.broker.server import serve
 from lms.outposts.broker.servers import ServerPlaces
 
 
@@ -27,7 +28,12 @@ def broker_config(settings: Settings) -> BrokerConfig:
             logs_dir=settings.logs_dir / "servers",
             learner_first=uids.learner_first,
             learner_end=uids.learner_end,
+            environments_dir=settings.environments_dir,
+            asking_dir=settings.run_dir / "kernels",
+            forks=settings.server_start == "zygote",
         ),
+        simulated_gpus=settings.simulated_gpus,
+        gpu_time_slices=settings.gpu_time_slices,
         unsafe=settings.unsafe_grading,
         worker_uid=uids.worker,
         hub_uid=uids.hub,

@@ -15,8 +15,10 @@ from lms.enrolment.errors import (
     OfferingFullError,
     WrongCodeError,
 )
+from lms.enrolment.events import EnrolmentChanged
 from lms.enrolment.models import Enrolment, UnitVisit
 from lms.enrolment.rules import EnrolmentState, code_fits, first_state, is_closed
+from lms.foundation.events import publish
 from lms.identity.models import Person
 from lms.identity.scopes import Actor, Role
 
@@ -101,8 +103,7 @@ def enrol(
     enrolment.role = Role.STUDENT
     enrolment.state = first_state(offering.enrolment)
     enrolment.requested_at = now
-    session.flush()
-    return enrolment
+    return _told(session, enrolment, now)
 
 
 def assign_role(
@@ -116,8 +117,7 @@ def assign_role(
         session.add(enrolment)
     enrolment.role, enrolment.state = role, EnrolmentState.ACTIVE
     enrolment.decided_at, enrolment.decided_by = now, actor.person_id or None
-    session.flush()
-    return enrolment
+    return _told(session, enrolment, now)
 
 
 def withdraw(session: Session, offering: Offering, *, actor: Actor, now: datetime) -> None:
@@ -128,6 +128,7 @@ def withdraw(session: Session, offering: Offering, *, actor: Actor, now: datetim
     if enrolment.state == EnrolmentState.DECLINED:
         return
     enrolment.state, enrolment.decided_at = EnrolmentState.WITHDRAWN, now
+    _told(session, enrolment, now)
 
 
 def decide(
@@ -144,6 +145,7 @@ def decide(
     if enrolment.state != wanted:
         enrolment.state = wanted
         enrolment.decided_at, enrolment.decided_by = now, actor.person_id or None
+        _told(session, enrolment, now)
     return enrolment
 
 
@@ -256,6 +258,13 @@ def count_by_state(session: Session, offering_ids: Iterable[int]) -> dict[tuple[
         .group_by(Enrolment.offering_id, Enrolment.state)
     )
     return {(offering_id, state): count for offering_id, state, count in rows}
+
+
+def _told(session: Session, enrolment: Enrolment, now: datetime) -> Enrolment:
+    """Tell the rooms above of a change, in its own transaction."""
+    session.flush()
+    publish(session, EnrolmentChanged(enrolment_id=enrolment.id, at=now))
+    return enrolment
 
 
 def _taken(session: Session, offering_id: int) -> int:

@@ -14,6 +14,7 @@ PROGRAMS = ("", "kernel", "cells")
 _MAX_WORDS = 256
 _MAX_WORD_BYTES = 32768
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _SERVER_NAME = re.compile(r"[A-Za-z0-9._-]{0,64}")
 
 
@@ -44,6 +45,8 @@ class KernelRequest:
     program: str = ""
     #: What a zygote's fork seeds its random generators with.
     seed: int = 0
+    #: The environment whose packages come before the default ones, as a digest; empty: none.
+    environment: str = ""
     #: Added to the few variables a sandbox has; HOME and TMPDIR stay the sandbox's own.
     env: dict[str, str] = field(default_factory=dict)
     #: The caller's folder for connection file and sockets: the same path inside, and writable.
@@ -59,6 +62,7 @@ class KernelRequest:
             "argv": list(self.argv),
             "program": self.program,
             "seed": self.seed,
+            "environment": self.environment,
             "env": self.env,
             "connection_dir": self.connection_dir,
             "files_dir": self.files_dir,
@@ -73,6 +77,7 @@ class KernelRequest:
             argv=_words(given.get("argv")),
             program=_program(given.get("program", "")),
             seed=_number(given.get("seed", 0)),
+            environment=check_environment(given.get("environment", "")),
             env=_env(given.get("env")),
             connection_dir=_path(given.get("connection_dir")),
             files_dir=None if given.get("files_dir") is None else _path(given.get("files_dir")),
@@ -88,6 +93,10 @@ class ServerLimits:
     processes: int = 1024
     #: The size of its private /tmp, which is memory.
     scratch_bytes: int = 1 << 30
+    #: Of 100 for one processor.
+    cpu_percent: int = 0
+    #: What the person's home may hold; measured where the file system has no quotas.
+    disk_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +142,36 @@ class ServerRequest:
             limits=ServerLimits(
                 **{name: _number(limits[name]) for name in _names(limits, ServerLimits)}
             ),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerKernelRequest:
+    """A kernel for a learner's running server, asked for from inside it."""
+
+    #: Where it shall listen, as a path inside the server's sandbox.
+    connection_file: str
+    env: dict[str, str] = field(default_factory=dict)
+    cwd: str
+    #: Whose devices it gets; empty for none.
+    lease: str = ""
+    #: Digest of the packages it has; empty for the service's own.
+    environment: str = ""
+
+    def to_json(self) -> dict[str, object]:
+        """Return the request as JSON values."""
+        return {name: getattr(self, name) for name in ServerKernelRequest.__dataclass_fields__}
+
+    @classmethod
+    def from_json(cls, value: object) -> Self:
+        """Rebuild a request; raises ValueError on anything that is not one."""
+        given = _object(value)
+        return cls(
+            connection_file=_path(given.get("connection_file")),
+            env=_env(given.get("env")),
+            cwd="/" if given.get("cwd") == "/" else _path(given.get("cwd")),
+            lease=_word(given.get("lease", "")),
+            environment=check_environment(given.get("environment", "")),
         )
 
 
@@ -222,6 +261,13 @@ def check_server_name(value: object) -> str:
     """Return `value` when it can name a server; raises ValueError otherwise."""
     if not isinstance(value, str) or not _SERVER_NAME.fullmatch(value) or value in {".", ".."}:
         raise ValueError("server_name must be letters, digits and . _ -, at most 64")
+    return value
+
+
+def check_environment(value: object) -> str:
+    """Return `value` when it can name an environment or none; raises ValueError otherwise."""
+    if not isinstance(value, str) or not (value == "" or _DIGEST.fullmatch(value)):
+        raise ValueError("environment must be sha256: and 64 hexadecimal digits, or empty")
     return value
 
 

@@ -1,12 +1,17 @@
-"""Which executor the settings ask for."""
+"""Which executor the settings ask for, and where its sandboxes are."""
 
 import functools
 from collections.abc import Callable
 
 from lms.foundation.settings import Settings
 from lms.outposts.executors.base import JobExecutor, ThreadsExecutor
-from lms.outposts.executors.job import Place
+from lms.outposts.executors.job import Place, ask_sandbox
 from lms.outposts.executors.processes import ProcessesExecutor
+from lms.protocol.broker import SandboxReport
+from lms.protocol.sentences import sentence
+
+#: Executors that compute on this machine.
+_HERE = frozenset({"threads", "processes"})
 
 
 def executor_starter(settings: Settings) -> Callable[[], JobExecutor]:
@@ -32,7 +37,27 @@ def executor_starter(settings: Settings) -> Callable[[], JobExecutor]:
 def place_of(settings: Settings) -> Place:
     """Return where the jobs' sandboxes come from: on other machines, from the job's process."""
     socket = settings.run_dir / "broker.sock"
-    local = settings.grading_executor in {"threads", "processes"}
+    local = settings.grading_executor in _HERE
     return Place(
-        broker=str(socket) if local and socket.exists() else "", unsafe=settings.unsafe_grading
+        broker=str(socket) if local and socket.exists() else "",
+        environments=str(settings.environments_dir),
+        unsafe=settings.unsafe_grading,
+    )
+
+
+def sandbox_of(settings: Settings) -> Callable[[], SandboxReport]:
+    """Return what tells of the sandboxes that submissions are graded in."""
+    if settings.grading_executor in _HERE:
+        return functools.partial(ask_sandbox, place_of(settings))
+    return _elsewhere
+
+
+def _elsewhere() -> SandboxReport:
+    # Who only hands jobs on may well run where no sandbox can be started. A machine of the cluster
+    # that can start none grades nothing, and says so itself.
+    why = sentence(
+        "Submissions are graded on a cluster, whose machines start the sandboxes themselves."
+    )
+    return SandboxReport(
+        namespaces=True, seccomp=True, cgroups="none", own_uids=True, missing=(why,)
     )

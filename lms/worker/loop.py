@@ -9,6 +9,7 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from sqlalchemy import delete
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -16,9 +17,11 @@ from lms.bootstrap import System
 from lms.foundation import clock
 from lms.foundation.db import transaction
 from lms.foundation.errors import UnavailableError
+from lms.grading.environments import look_at_parked
 from lms.grading.models import WorkerBeat
 from lms.grading.queue import Claim, claim_next, hand_back, has_work, release_own, renew
 from lms.outposts.broker.launcher import SandboxUnavailableError
+from lms.outposts.environments.folder import Environments
 from lms.outposts.executors.base import ExecutorUnavailableError, JobExecutor
 from lms.outposts.executors.job import Graded, GradingJob, run_job
 from lms.outposts.runner.errors import KernelStartError
@@ -84,6 +87,7 @@ class Worker:
                 self._step(threads)
         finally:
             self._hand_all_back()
+            self._take_leave()
             self._close_executor()
             threads.shutdown(wait=False, cancel_futures=True)
 
@@ -190,8 +194,15 @@ class Worker:
             LOG.warning("another worker has these runs now: %s", sorted(late))
 
     def _write_beat(self, session: Session, health: Health, now: datetime) -> None:
+        built = Environments(self.system.settings.environments_dir).has
+        waiting = [one.to_json() for one in look_at_parked(session, built)]
         session.merge(
-            WorkerBeat(name=self.name, at=now, sandbox_ok=health.sandbox_ok, missing=health.missing)
+            WorkerBeat(
+                name=self.name,
+                at=now,
+                sandbox_ok=health.sandbox_ok,
+                missing=[*waiting, *health.missing],
+            )
         )
 
     def _hand_all_back(self) -> None:
@@ -200,6 +211,11 @@ class Worker:
             return
         with contextlib.suppress(SQLAlchemyError), transaction(self.system.sessions) as session:
             hand_back(session, claims, now=clock.now(), interrupted=False)
+
+    def _take_leave(self) -> None:
+        """Strike out one's own beat: who ends in good order is not missed."""
+        with contextlib.suppress(SQLAlchemyError), transaction(self.system.sessions) as session:
+            session.execute(delete(WorkerBeat).where(WorkerBeat.name == self.name))
 
     def _close_executor(self) -> None:
         executor, self._executor = self._executor, None

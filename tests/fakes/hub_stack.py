@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -190,11 +190,14 @@ def running_proxy(place: HubPlace) -> Iterator[subprocess.Popen[bytes]]:
 
 
 @contextmanager
-def running_hub(place: HubPlace) -> Iterator[subprocess.Popen[bytes]]:
+def running_hub(
+    place: HubPlace, more: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run the Hub while the block runs; servers that it started are the caller's to end."""
     command = hub_command(sys.executable, resource_dir("hub_config") / "jupyterhub_config.py")
     log = place.data_dir / "hub.log"
-    with _running(command, hub_environment(place), place.hub_dir, log) as process:
+    env = hub_environment(place) | dict(more or {})
+    with _running(command, env, place.hub_dir, log) as process:
         wait_for(f"{place.inner_hub_url}/hub/health", process, log)
         yield process
 

@@ -10,8 +10,11 @@ from typing import Any
 from lms.outposts.broker.address import socket_address
 from lms.outposts.broker.launcher import MESSAGE_BYTES
 from lms.protocol.broker import SandboxReport, ServerRequest, ServerState
+from lms.protocol.disk import HomeUse
 
 _ANSWER_SECONDS = 30.0
+#: A server may have to wait for the zygote it is forked from.
+_START_SECONDS = 85.0
 _STOP_SECONDS = 15.0
 _POLL_SECONDS = 0.05
 
@@ -20,8 +23,16 @@ class BrokerUnavailableError(Exception):
     """The broker does not answer; the text says why."""
 
 
+class BrokerSilentError(BrokerUnavailableError):
+    """The broker, or whom it gave the question to, went away without a word."""
+
+
 class BrokerRefusedError(Exception):
     """The broker will not do this; the text says why."""
+
+
+class BrokerFullError(BrokerRefusedError):
+    """The machine has no room now; the text says of what."""
 
 
 class BrokerClient:
@@ -36,7 +47,13 @@ class BrokerClient:
 
     def start_server(self, request: ServerRequest) -> int:
         """Start a notebook server and return its keeper's pid."""
-        return int(self._ask({"start_server": request.to_json()})["started"]["pid"])
+        question: dict[str, object] = {"start_server": request.to_json()}
+        try:
+            answer = self._ask(question, _START_SECONDS)
+        except BrokerSilentError:
+            # A zygote can die with a launch in its hands; there will be another.
+            answer = self._ask(question, _START_SECONDS)
+        return int(answer["started"]["pid"])
 
     def poll_server(self, username: str, server_name: str = "") -> ServerState:
         """Return whether the server runs, and how it ended if it does not."""
@@ -57,7 +74,15 @@ class BrokerClient:
             state = self.poll_server(username, server_name)
         return state
 
-    def _ask(self, question: dict[str, object]) -> dict[str, Any]:
+    def list_homes(self) -> list[HomeUse]:
+        """Return how full people's homes are, as far as that is known."""
+        found = self._ask({"homes": {}}).get("homes")
+        try:
+            return [HomeUse.from_json(one) for one in found or ()]
+        except ValueError as error:
+            raise BrokerRefusedError(f"the broker's answer cannot be read: {error}") from error
+
+    def _ask(self, question: dict[str, object], seconds: float = _ANSWER_SECONDS) -> dict[str, Any]:
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as line:
             try:
                 with socket_address(self._path) as address:
@@ -65,13 +90,17 @@ class BrokerClient:
                 line.send(json.dumps(question).encode())
                 poll = select.poll()
                 poll.register(line, select.POLLIN)
-                data = line.recv(MESSAGE_BYTES) if poll.poll(_ANSWER_SECONDS * 1000) else b""
+                data = line.recv(MESSAGE_BYTES) if poll.poll(seconds * 1000) else None
             except OSError as error:
                 raise BrokerUnavailableError(f"the broker does not answer: {error}") from error
-        if not data:
+        if data is None:
             raise BrokerUnavailableError("the broker does not answer")
+        if not data:
+            raise BrokerSilentError("the broker does not answer")
         answer: dict[str, Any] = json.loads(data)
         problem = answer.get("error") or answer.get("failed")
+        if problem and answer.get("full"):
+            raise BrokerFullError(str(problem))
         if problem:
             raise BrokerRefusedError(str(problem))
         return answer

@@ -137,8 +137,6 @@ def run_program(spec: Spec, pipes: Pipes) -> NoReturn:
         if spec["program"]:
             from lms.outposts.broker import programs  # a keeper of its own does without
 
-            # Who was root is a stranger to its own /proc until an exec, or this.
-            syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
             programs.run(spec, pipes.channel, pipes.problem)
         os.execvpe(spec["argv"][0], spec["argv"], spec["env"])  # noqa: S606 - no shell wanted
     except (OSError, ValueError) as error:
@@ -156,7 +154,7 @@ def _connect_streams(pipes: Pipes) -> None:
 
 def _set_limits(spec: Spec) -> None:
     limits = {resource.RLIMIT_CORE: 0}
-    if spec["memory_bytes"]:
+    if spec["memory_bytes"] or spec["joins"]:
         limits[resource.RLIMIT_NOFILE] = _OPEN_FILES
     # Without a namespace the kernel would count everything else this user runs as well.
     if spec["processes"] and spec["isolated"]:

@@ -17,14 +17,11 @@ import sys
 
 from lms.outposts.broker import cgroups, inside, rootfs, syscalls
 from lms.outposts.broker.forks import JOIN, KEEP, NO_ZYGOTE, can_join, without_zygote
+from lms.outposts.broker.records import RefusedError, State, write_record
 from lms.outposts.broker.spec import Spec
 from lms.outposts.broker.watch import Handles, Output, Watch
 
 _SPEC_BYTES = 1 << 24
-
-
-class RefusedError(Exception):
-    """The sandbox cannot be started; the text says why."""
 
 
 class LostError(Exception):
@@ -45,7 +42,7 @@ class Source:
         self.zygote = zygote
 
     def ask(self, spec: Spec, pipes: inside.Pipes, first: int, groups: list[int]) -> None:
-        """Ask the zygote for the program, and let go of what it needs no longer."""
+        """Ask the zygote for the program; `let_go` once it has said how that went."""
         if self.zygote is None or pipes.output is None:
             raise RefusedError("there is no zygote to ask")
         # As a file, since what the zygote reads its later forks could find.
@@ -57,7 +54,6 @@ class Source:
             kind = JOIN + b"c" if channel else JOIN
             socket.send_fds(line, [kind], [*given, *channel, *groups])
         os.close(written)
-        self.let_go()
 
     def let_go(self) -> None:
         """Close the channel: only the program holds it, so that its end can be seen."""
@@ -114,6 +110,7 @@ class Keeper:
         self._group: cgroups.Group | None = None
         self._connection: int | None = None
         self._scratch = ""
+        self._state: State | None = None
 
     def start(self) -> Handles:
         """Build the sandbox and start its program; raises RefusedError or OSError."""
@@ -122,6 +119,7 @@ class Keeper:
             self._lease = Lease(spec["lease_first"], spec["lease_end"])
             spec["uid"] = spec["gid"] = self._lease.uid
         # Folders of the host are opened before its root is left.
+        self._state = State(spec["state_path"]) if spec["state_path"] else None
         report = _open_parent(spec["report_path"])
         log = _open_parent(spec["output"] if "/" in spec["output"] else "")
         try:
@@ -131,7 +129,7 @@ class Keeper:
                 self._connection = rootfs.enter_root(spec).connection
             else:
                 self._scratch = rootfs.make_plain_scratch(spec)
-            handles = self._host() if self._source.zygote is not None else self._fork(log)
+            handles = self._host(log) if self._source.zygote is not None else self._fork(log)
         except BaseException:
             if self._group is not None:
                 self._group.remove()
@@ -139,6 +137,8 @@ class Keeper:
         handles.report = report
         handles.connection = self._connection
         handles.scratch = self._scratch
+        if self._state is not None:
+            self._state.write(spec, handles.first)
         return handles
 
     def _make_group(self) -> None:
@@ -150,8 +150,10 @@ class Keeper:
             spec["watched_memory"] = True
             return
         # Two more than the program may start: the first process, and one to spare.
-        self._group = cgroups.Group(hierarchy, f"{os.getpid()}-{spec['uid']}")
+        name = f"{os.getpid()}-{spec['uid']}"
+        self._group = cgroups.Group(hierarchy, name, has_parts=spec["on_memory"] == "largest")
         self._group.limit(memory_bytes=spec["memory_bytes"], processes=spec["processes"] + 2)
+        self._group.limit_cpu(spec["cpu_percent"])
 
     def _fork(self, log: tuple[int, str] | None) -> Handles:
         go_read, go_write = os.pipe()
@@ -185,7 +187,7 @@ class Keeper:
         output = None if output_read is None else Output(output_read, log=log)
         return Handles(first=first, group=self._group, status=status_read, output=output)
 
-    def _host(self) -> Handles:
+    def _host(self, log: tuple[int, str] | None) -> Handles:
         """Start a first process and let the zygote put the program beside it."""
         host_read, host_write = os.pipe()
         problem_read, problem_write = os.pipe()
@@ -209,9 +211,8 @@ class Keeper:
             raise
         for descriptor in (host_read, problem_read, status_write, output_write, first_fd):
             os.close(descriptor)
-        handles = Handles(
-            first=first, group=self._group, status=status_read, output=Output(output_read, log=None)
-        )
+        output = Output(output_read, log=log)
+        handles = Handles(first=first, group=self._group, status=status_read, output=output)
         if not handles.program:
             handles.end()
             os.waitpid(first, 0)
@@ -223,11 +224,12 @@ class Keeper:
         """Have the program put in; returns its pid when it is our own child, else 0."""
         if not os.read(pipes.go, 1):
             os.close(pipes.problem)
-            raise RefusedError(_read_problem(problem_read))
+            raise RefusedError(read_problem(problem_read))
         groups = [] if self._group is None else self._group.open_doors()
         self._source.ask(self._spec, pipes, first_fd, groups)
         os.close(pipes.problem)
-        problem = _read_problem(problem_read)
+        problem = read_problem(problem_read)
+        self._source.let_go()
         child = 0
         if problem.startswith(NO_ZYGOTE):
             spec = without_zygote(self._spec)
@@ -249,7 +251,7 @@ class Keeper:
                 os.write(group, b"0")
             inside.run_program(spec, pipes)
         os.close(pipes.problem)
-        problem = _read_problem(problem_read)
+        problem = read_problem(problem_read)
         os.close(problem_read)
         if problem:
             raise RefusedError(problem)
@@ -257,7 +259,7 @@ class Keeper:
         return child
 
 
-def _read_problem(source: int) -> str:
+def read_problem(source: int) -> str:
     """Return the words about a failed start; empty when it went well."""
     text = b""
     while data := os.read(source, 4096):
@@ -300,19 +302,11 @@ def _open_parent(path: str) -> tuple[int, str] | None:
     return os.open(os.path.dirname(path), os.O_DIRECTORY), os.path.basename(path)
 
 
-def _say(control: socket.socket | None, message: dict[str, object]) -> None:
+def say(control: socket.socket | None, message: dict[str, object]) -> None:
+    """Tell whoever asked for the sandbox, if they still listen."""
     if control is not None:
         with contextlib.suppress(OSError):
             control.send(json.dumps(message).encode())
-
-
-def _write_report(place: tuple[int, str], report: dict[str, object]) -> None:
-    folder, name = place
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-    descriptor = os.open(f".{name}", flags, 0o600, dir_fd=folder)
-    os.write(descriptor, json.dumps(report).encode())
-    os.close(descriptor)
-    os.rename(f".{name}", name, src_dir_fd=folder, dst_dir_fd=folder)
 
 
 def main(control_number: int | None) -> int:
@@ -344,29 +338,33 @@ def keep_executed(descriptors: list[int], problem: str) -> int:
     control = socket.socket(fileno=number)
     spec = without_zygote(json.loads(os.pread(written, _SPEC_BYTES, 0)))
     if spec is None:
-        _say(control, {"failed": problem})
+        say(control, {"failed": problem})
         return inside.EXEC_FAILED
     return keep(spec, control)
 
 
 def keep(spec: Spec, control: socket.socket | None, source: Source | None = None) -> int:
     """Keep the sandbox of `spec`, whose program may come from a zygote."""
+    if spec["joins"]:
+        from lms.outposts.broker import joined
+
+        return joined.keep(spec, control, source or Source())
     try:
         handles = Keeper(spec, source).start()
     except LostError:
         return inside.EXEC_FAILED  # without a word: the caller tries again
     except (OSError, ValueError, RefusedError) as error:
-        _say(control, {"failed": str(error)})
+        say(control, {"failed": str(error)})
         if control is None:
             sys.stderr.write(f"sandbox: {error}\n")
         return inside.EXEC_FAILED
-    _say(control, {"started": {"pid": os.getpid(), "uid": spec["uid"]}})
+    say(control, {"started": {"pid": os.getpid(), "uid": spec["uid"]}})
     if spec["detached"] and control is not None:
         control.close()
         control = None
     report = Watch(spec, handles, control).run()
-    _say(control, {"ended": report})
+    say(control, {"ended": report})
     if handles.report is not None:
-        _write_report(handles.report, report)
+        write_record(handles.report, report)
     code = report["exit"]
     return code if isinstance(code, int) and code >= 0 else 128 + abs(int(str(code)))

@@ -9,18 +9,23 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 from lms.outposts.broker import layout
 from lms.outposts.broker.address import socket_address
 from lms.outposts.broker.spec import Spec, blank_spec
-from lms.outposts.broker.zygotes import START_SECONDS, ZygoteError, shared_zygote
+from lms.outposts.broker.zygotes import START_SECONDS, ZygoteError, shared_zygotes
+from lms.outposts.environments.folder import EnvironmentMissingError, Environments
+from lms.outposts.environments.place import with_packages
 from lms.protocol.broker import KernelRequest, SandboxReport, Verdict
 
 __all__ = [
     "BrokerLauncher",
     "DirectLauncher",
+    "EnvironmentLauncher",
+    "EnvironmentUnavailableError",
     "KeeperLostError",
     "KernelLauncher",
     "KernelProcess",
@@ -46,6 +51,10 @@ class SandboxUnavailableError(Exception):
 
 class KeeperLostError(SandboxUnavailableError):
     """Whoever should have started the sandbox went away without a word."""
+
+
+class EnvironmentUnavailableError(SandboxUnavailableError):
+    """The environment that was asked for is not built where the sandbox would be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,21 +200,39 @@ class DirectLauncher:
     Programs are forks of one zygote, which all launchers of this process share.
     """
 
-    def __init__(self, *, unsafe: bool = False) -> None:
+    def __init__(self, *, unsafe: bool = False, environments: Path | None = None) -> None:
         #: Start kernels without a sandbox where the machine has none; the operator's choice.
         self._unsafe = unsafe
+        #: Where the environments lie that requests may name.
+        self._environments = environments
 
     def launch(self, request: KernelRequest, channel: socket.socket | None = None) -> KernelProcess:
         """Start the kernel of `request`; raises SandboxUnavailableError."""
         with channel or contextlib.nullcontext():
             spec = kernel_spec(request, caller_uid=os.geteuid(), caller_pid=0)
             try:
-                return _launch(spec, channel)
+                packages = add_environment(spec, request.environment, self._environments)
+            except EnvironmentMissingError as error:
+                raise EnvironmentUnavailableError(str(error)) from error
+            try:
+                return _launch(spec, channel, packages)
             except SandboxUnavailableError:
                 if not self._unsafe:
                     raise
             spec["isolated"] = False
-            return _launch(spec, channel)
+            return _launch(spec, channel, packages)
+
+
+class EnvironmentLauncher:
+    """Starts everything in one course's environment, by another launcher."""
+
+    def __init__(self, launcher: KernelLauncher, environment: str) -> None:
+        self._launcher = launcher
+        self._environment = environment
+
+    def launch(self, request: KernelRequest, channel: socket.socket | None = None) -> KernelProcess:
+        """Start the kernel of `request` with the environment's packages."""
+        return self._launcher.launch(replace(request, environment=self._environment), channel)
 
 
 class BrokerLauncher:
@@ -239,21 +266,21 @@ class BrokerLauncher:
         return KernelProcess(control, None, start_seconds=START_SECONDS)
 
 
-def _launch(spec: Spec, channel: socket.socket | None) -> KernelProcess:
+def _launch(spec: Spec, channel: socket.socket | None, packages: str) -> KernelProcess:
     if not spec["program"]:
         return _execute(spec)
     try:
-        return _fork(spec, channel)
+        return _fork(spec, channel, packages)
     except KeeperLostError:
-        return _fork(spec, channel)  # the zygote died with our launch in its hands
+        return _fork(spec, channel, packages)  # the zygote died with our launch in its hands
 
 
-def _fork(spec: Spec, channel: socket.socket | None) -> KernelProcess:
+def _fork(spec: Spec, channel: socket.socket | None, packages: str) -> KernelProcess:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         try:
             number = None if channel is None else channel.fileno()
-            shared_zygote.fork(spec, theirs.fileno(), number)
+            shared_zygotes.of(packages).fork(spec, theirs.fileno(), number)
         except ZygoteError as error:
             ours.close()
             raise SandboxUnavailableError(str(error)) from error
@@ -308,6 +335,20 @@ def kernel_spec(request: KernelRequest, *, caller_uid: int, caller_pid: int) -> 
         # A little more than the disk: a full disk should say so, not the file limit.
         "file_bytes": limits.disk_bytes + (1 << 20),
     }
+
+
+def add_environment(spec: Spec, environment: str, root: Path | None) -> str:
+    """Let `spec` have a built environment; return its folder, which its zygote imports from.
+
+    Raises EnvironmentMissingError, and does nothing where none is asked for.
+    """
+    if not environment:
+        return ""
+    if root is None:
+        raise EnvironmentMissingError(environment)
+    packages = Environments(root).packages(environment)
+    with_packages(spec, packages)
+    return str(packages)
 
 
 def start_keeper(

@@ -7,6 +7,7 @@ that nothing is lost when the zygote dies. It is started again, later and later 
 """
 
 import contextlib
+import gc
 import json
 import os
 import select
@@ -21,7 +22,16 @@ from typing import NoReturn
 
 from lms.outposts.broker import cgroups, keeper, syscalls
 from lms.outposts.broker.descriptors import close_all_but, receive, send
-from lms.outposts.broker.forks import FAILED, JOIN, MAX_DESCRIPTORS, NO_ZYGOTE, OPEN, READY
+from lms.outposts.broker.forks import (
+    FAILED,
+    JOIN,
+    MAX_DESCRIPTORS,
+    NO_ZYGOTE,
+    OPEN,
+    PROBLEM,
+    READY,
+    close_joined,
+)
 from lms.outposts.broker.signals import reset_signals
 
 _MESSAGE_BYTES = 8192
@@ -81,7 +91,7 @@ class ZygoteChild:
             data = self.news.recv(_MESSAGE_BYTES)
             self.is_ready = self.is_ready or data == READY
             if data[:1] == FAILED:
-                self.problem = data[1:].decode(errors="replace")
+                self.problem = f"{NO_ZYGOTE}: {data[1:].decode(errors='replace')}"
             if data:
                 return data
         self.news.close()
@@ -96,7 +106,7 @@ class ZygoteChild:
         while self.news is not None:
             self.read_news()
         self._popen = None
-        reason = self.problem or f"it ended with {code}"
+        reason = self.problem or f"{NO_ZYGOTE}: it ended with {code}"
         sys.stderr.write(f"zygote: {reason}\n")
         was_ready, self.is_ready = self.is_ready, False
         if was_ready and time.monotonic() - self._started_at > _WELL_SECONDS:
@@ -105,7 +115,7 @@ class ZygoteChild:
             longer = max(_FIRST_REST_SECONDS, 2 * self._rest_seconds)
             self._rest_seconds = min(longer, _LONGEST_REST_SECONDS)
         # One that was well comes back soon; nobody need do without it.
-        self.problem = "" if was_ready else f"{NO_ZYGOTE}: {reason}"
+        self.problem = "" if was_ready else reason
         return True
 
 
@@ -166,8 +176,10 @@ class Nursery:
             # Nobody's keeper is needed; when so many wait already, the caller hears nothing more.
             with contextlib.suppress(BlockingIOError):
                 send(asking, data, descriptors, socket.MSG_DONTWAIT)
-        elif data and os.fork() == 0:
-            _keep(descriptors, lambda: keeper.keep_given(descriptors, asking), asking.fileno())
+        elif data:
+            keep_it = lambda: keeper.keep_given(descriptors, asking)  # noqa: E731
+            fork_keeper(descriptors, keep_it, asking.fileno())
+            return True
         for descriptor in descriptors:
             os.close(descriptor)
         return bool(data)
@@ -212,12 +224,26 @@ class Nursery:
 
 def _answer_without(data: bytes, descriptors: list[int], problem: str) -> None:
     if data[:1] == JOIN:
-        os.write(descriptors[3], problem.encode()[:4000])
-    elif data == OPEN:
-        pass  # the closed line says enough: the caller can start a process itself
-    elif os.fork() == 0:
-        _keep(descriptors, lambda: keeper.keep_executed(descriptors, problem))
-    for descriptor in descriptors:
+        os.write(descriptors[PROBLEM], problem.encode()[:4000])
+    elif data != OPEN:
+        fork_keeper(descriptors, lambda: keeper.keep_executed(descriptors, problem))
+        return
+    # Of an open program the closed line says enough: the caller can start a process itself.
+    close_joined(descriptors)
+
+
+def fork_keeper(descriptors: list[int], keep: Callable[[], int], *more: int) -> None:
+    """Fork a keeper for `descriptors`, and close them here.
+
+    The keeper holds them until they are closed here: whoever is the last to close what a stranger
+    has sent may have to wait as long as the stranger wants.
+    """
+    held, let_go = os.pipe()
+    if os.fork() == 0:
+        os.close(let_go)
+        os.read(held, 1)
+        _keep(descriptors, keep, *more)
+    for descriptor in [*descriptors, held, let_go]:
         os.close(descriptor)
 
 
@@ -242,5 +268,8 @@ def main(number: int, command: str, environment: str) -> int:
     syscalls.name_process("seodang-nursery")
     zygote = ZygoteChild(json.loads(command), json.loads(environment))
     zygote.start()
+    # A keeper's collections would otherwise copy all of our pages.
+    gc.collect()
+    gc.freeze()
     Nursery(socket.socket(fileno=number), zygote).serve()
     return 0

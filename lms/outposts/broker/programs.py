@@ -57,6 +57,9 @@ def run(spec: Spec, channel: int | None, started: int) -> NoReturn:
     try:
         # What was set aside as nobody's business is not even open any more.
         close_all_but([*_STANDARD_STREAMS, started, *([] if channel is None else [channel])])
+        # Who was root is a stranger to its own /proc until an exec, or this. From here on other
+        # processes of the user can take what is open, so the keeper's pipes and groups are not.
+        syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
         _be_fresh(spec)
         _discard_others(spec["program"])
         program = load(spec["program"])

@@ -92,8 +92,9 @@ _IOCTL = {"x86_64": 16, "aarch64": 29}
 
 #: mount, cgroup, uts, ipc, user, pid and net namespaces, and time's (which clone cannot ask for).
 _NEW_NAMESPACES = 0x7E02_0000
-#: Typing into the terminal of whoever started us.
-_TERMINAL_INJECTION = (0x5412, 0x541C)
+#: Typing into the terminal of whoever started us; changing the mark by which a file system's quota
+#: counts a file, which its owner may.
+_REQUESTS = (0x5412, 0x541C, 0x401C_5820, 0x4008_6602)
 #: Local, IPv4, IPv6 and netlink (getifaddrs); above all not vsock, which ignores net namespaces.
 _FAMILIES = (1, 2, 10, 16)
 
@@ -106,6 +107,9 @@ _LOAD, _JEQ, _JGE, _JSET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _NUMBER_AT, _ARCH_AT, _FIRST_ARGUMENT_AT, _SECOND_ARGUMENT_AT = 0, 4, 16, 24
 
 Instruction = tuple[int, int, int, int]
+
+#: What was built before; a zygote's forks find theirs here.
+_built: dict[tuple[str, tuple[str, ...]], bytes] = {}
 
 
 def is_supported(machine: str) -> bool:
@@ -127,6 +131,12 @@ def build_program(machine: str, more: tuple[str, ...] = ()) -> bytes:
 
     `more` names calls of HIDDEN_MEMORY to deny as well.
     """
+    if (machine, more) not in _built:
+        _built[machine, more] = _build(machine, more)
+    return _built[machine, more]
+
+
+def _build(machine: str, more: tuple[str, ...]) -> bytes:
     denied = [*denied_numbers(machine)]
     denied += [_HIDDEN_NUMBERS[name][_MACHINES.index(machine)] for name in more]
     refuse = _ERRNO | errno.EPERM
@@ -161,7 +171,7 @@ def _argument_rules(machine: str, refuse: int) -> list[Instruction]:
     families.append((_RETURN, 0, 0, _ERRNO | errno.EAFNOSUPPORT))
     sockets: list[Instruction] = [(_JEQ, 0, len(families), _SOCKET[machine]), *families]
     requests: list[Instruction] = [(_LOAD, 0, 0, _SECOND_ARGUMENT_AT)]
-    for request in _TERMINAL_INJECTION:
+    for request in _REQUESTS:
         requests += [(_JEQ, 0, 1, request), (_RETURN, 0, 0, refuse)]
     requests.append((_RETURN, 0, 0, _ALLOW))
     ioctls: list[Instruction] = [(_JEQ, 0, len(requests), _IOCTL[machine]), *requests]

@@ -12,70 +12,59 @@ import os
 import selectors
 import signal
 import socket
-import struct
 import subprocess
+import threading
 import time
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import replace
 
 from lms.outposts.broker import cgroups
-from lms.outposts.broker.address import socket_address
+from lms.outposts.broker.config import LEASE_VERBS, BrokerConfig, may
 from lms.outposts.broker.descriptors import receive
+from lms.outposts.broker.door import ASK_SECONDS, MAX_GIVEN, Caller, Door, Doors, listen
+from lms.outposts.broker.fleet import Fleet
+from lms.outposts.broker.forks import KERNELS, SERVERS
+from lms.outposts.broker.homes import Homes, tell_full
+from lms.outposts.broker.inventory import read_inventory
+from lms.outposts.broker.lateness import allow_hurry, hurried
 from lms.outposts.broker.launcher import (
     MESSAGE_BYTES,
+    add_environment,
     kernel_spec,
     start_keeper,
 )
+from lms.outposts.broker.leases import Leases, read_grant
 from lms.outposts.broker.probe import probe
-from lms.outposts.broker.servers import ServerPlaces, ServerRefusedError, Servers
+from lms.outposts.broker.server_kernels import KernelRefusedError, ServerKernels
+from lms.outposts.broker.servers import NoRoomError, ServerRefusedError, Servers
 from lms.outposts.broker.spec import Spec
 from lms.outposts.broker.zygotes import ZygoteError, ZygoteProcess
+from lms.outposts.environments.folder import EnvironmentMissingError
 from lms.protocol.broker import (
     KernelRequest,
     SandboxReport,
+    ServerKernelRequest,
     ServerRequest,
     check_server_name,
     check_username,
 )
+from lms.protocol.devices import Inventory
+from lms.protocol.sentences import sentence
 
 _log = logging.getLogger(__name__)
-_CREDENTIALS = struct.Struct("3i")
-_ASK_SECONDS = 5.0
-_MAX_WAITING = 256
-_MAX_STRANGERS = 16
-#: Descriptors that come with a request: a program's channel.
-_MAX_GIVEN = 1
+#: Callers of one uid who have not said yet what they want.
+_MAX_OF_ONE = 128
+_MAX_OF_STRANGER = 4
+#: How often doors are looked at.
+_DOOR_SECONDS = 30.0
 _TICK_SECONDS = 1.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BrokerConfig:
-    """Where the broker listens and whom it serves; root always may."""
-
-    socket_path: Path
-    places: ServerPlaces
-    #: May launch kernels.
-    worker_uid: int
-    #: May handle servers.
-    hub_uid: int
-    #: Run kernels without a sandbox where the probe found none; the operator's choice.
-    unsafe: bool = False
-    #: May ask what sandboxes have here.
-    other_uids: tuple[int, ...] = ()
-    #: Start the zygote with the broker, not with the first launch that needs it.
-    zygote_at_start: bool = True
 
 
 class RefusedError(Exception):
     """The caller may not ask this, or asked nonsense; the text goes back."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Caller:
-    pid: int
-    uid: int
-    #: When we stop waiting for its request.
-    until: float
+_STARTING_VERBS = ("launch", "server_kernel", "start_server")
+_REFUSALS = (RefusedError, ServerRefusedError, KernelRefusedError, ValueError, RecursionError)
 
 
 class Broker:
@@ -86,25 +75,42 @@ class Broker:
         self._servers = Servers(config.places)
         self._selector = selectors.DefaultSelector()
         self._keepers: list[subprocess.Popen[bytes]] = []
-        self._callers: dict[socket.socket, _Caller] = {}
+        self._callers: dict[socket.socket, Caller] = {}
         self._report: SandboxReport | None = None
         self._wake = os.pipe()
-        self._zygote: ZygoteProcess | None = None
+        self._fleet = Fleet(self._selector)
+        self._kernels = ServerKernels(config.places.state_dir)
+        self._leases = Leases(config.places.state_dir, self._kernels, self._read_inventory)
+        self._homes = Homes(config.places.homes_dir, config.places.state_dir)
+        #: When leases and doors are looked at next.
+        self._look_at = self._doors_at = 0.0
+        self._doors = self._make_doors()
+        #: One request at a time, from whichever thread.
+        self._turn = threading.Lock()
 
     def run(self) -> None:
         """Listen until SIGTERM or `stop`; servers and kernels that run go on."""
         cgroups.sweep(cgroups.detect())
         if self._config.zygote_at_start:
-            self._start_zygote()
+            self._fleet.start(KERNELS)
+            if self._config.places.forks:
+                self._fleet.start(SERVERS)
         self._report = probe()
-        with self._listen() as listener:
+        with contextlib.ExitStack() as stack:
+            self._config.socket_path.parent.mkdir(parents=True, exist_ok=True)
+            listener = stack.enter_context(listen(self._config.socket_path, queue=64))
             self._selector.register(listener, selectors.EVENT_READ)
+            if self._doors is not None:
+                stack.callback(self._doors.close)
+                for uid in self._kernels.list_owners():
+                    self._doors.open_for(uid)
             self._selector.register(self._wake[0], selectors.EVENT_READ)
             _log.info("listening on %s", self._config.socket_path)
             while self._serve_once(listener):
-                self._tidy()
-        if self._zygote is not None:
-            self._zygote.end()
+                with self._turn:
+                    self._tidy()
+        self._fleet.end()
+        self._homes.end()
         self._config.socket_path.unlink(missing_ok=True)
 
     def stop(self) -> None:
@@ -117,128 +123,182 @@ class Broker:
                 return False
             if key.fileobj is listener:
                 self._accept(listener)
-            elif key.fileobj is self._zygote:
-                self._look_at_zygote()
+            elif self._doors is not None and isinstance(key.fileobj, Door):
+                self._doors.accept(key.fileobj)
+            elif isinstance(key.fileobj, ZygoteProcess):
+                with self._turn:
+                    self._fleet.look(key.fileobj)
             elif isinstance(key.fileobj, socket.socket):
                 self._read(key.fileobj)
         return True
 
-    def _listen(self) -> socket.socket:
-        path = self._config.socket_path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with socket_address(path) as address:
-            listener.bind(address)
-        # Anyone may knock: who it is decides, by the kernel's word.
-        path.chmod(0o666)
-        listener.listen(64)
-        listener.setblocking(False)  # noqa: FBT003 - has no keyword
-        return listener
+    def _make_doors(self) -> Doors | None:
+        """Return where servers ask for kernels; only root can put those into their sandboxes."""
+        folder = self._config.places.asking_dir
+        if folder is None or os.geteuid() != 0:
+            return None
+        return Doors(folder, self._selector, self._answer)
 
     def _accept(self, listener: socket.socket) -> None:
         with contextlib.suppress(BlockingIOError):
             caller, _ = listener.accept()
-            raw = caller.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-            pid, uid, _ = _CREDENTIALS.unpack(raw)
-            # Strangers get an answer too, but few at a time: they must not keep others waiting.
-            room = _MAX_WAITING if self._may(uid, "probe") else _MAX_STRANGERS
-            if len(self._callers) >= room:
-                caller.close()
+            who = Caller.of(caller, is_server=False, until=time.monotonic() + ASK_SECONDS)
+            # Strangers get an answer too, but few at a time; nobody takes the others' places.
+            room = _MAX_OF_ONE if self._may(who.uid, "probe") else _MAX_OF_STRANGER
+            if sum(one.uid == who.uid for one in self._callers.values()) >= room:
+                with hurried():
+                    caller.close()
                 return
             caller.setblocking(False)  # noqa: FBT003 - has no keyword
-            self._callers[caller] = _Caller(pid, uid, time.monotonic() + _ASK_SECONDS)
+            self._callers[caller] = who
             self._selector.register(caller, selectors.EVENT_READ)
 
     def _read(self, caller: socket.socket) -> None:
         who = self._forget(caller)
+        # Nobody but the program's fork needs what is given for longer than this request.
+        given: list[int] = []
         try:
-            data, given = receive(caller, MESSAGE_BYTES, _MAX_GIVEN)
-        except OSError:
-            data, given = b"", []
-        # Nobody but the program's fork needs it for longer than this request.
-        with contextlib.ExitStack() as stack:
-            for descriptor in given:
-                stack.callback(os.close, descriptor)
+            with hurried():
+                data, given = _receive(caller)
             self._answer(data, given[0] if given else None, caller, who)
+        finally:
+            with hurried(), caller:
+                for descriptor in given:
+                    os.close(descriptor)
 
-    def _answer(
-        self, data: bytes, channel: int | None, caller: socket.socket, who: _Caller
-    ) -> None:
+    def _answer(self, data: bytes, channel: int | None, caller: socket.socket, who: Caller) -> None:
+        """Answer a request; the line stays open for whoever has it to close."""
         if not data:
-            caller.close()
             return
         try:
-            answer = self._handle(json.loads(data), channel, caller, who)
-        except (RefusedError, ServerRefusedError, ValueError, RecursionError) as error:
+            request = json.loads(data)
+            with self._turn:
+                answer = self._handle(request, channel, caller, who)
+        except _REFUSALS as error:
             _log.warning("refused uid %d: %s", who.uid, error)
-            answer = {"error": str(error)}
+            answer = {"error": str(error), "full": isinstance(error, NoRoomError)}
         except OSError as error:
             _log.exception("request of uid %d failed", who.uid)
             answer = {"error": f"the broker failed: {error}"}
-        if answer is None:
-            caller.close()  # the keeper has it now
-        else:
-            _answer(caller, answer)
+        if answer is not None:  # else the keeper has the line now
+            with contextlib.suppress(OSError):
+                caller.send(json.dumps(answer).encode())
 
     def _handle(
-        self, request: object, channel: int | None, caller: socket.socket, who: _Caller
+        self, request: object, channel: int | None, caller: socket.socket, who: Caller
     ) -> dict[str, object] | None:
-        if not self._may(who.uid, "probe"):
+        if not who.is_server and not self._may(who.uid, "probe"):
             raise RefusedError(f"uid {who.uid} may not use the broker")
         if not isinstance(request, dict) or len(request) != 1:
             raise RefusedError("a request is an object with one name")
         [(verb, value)] = request.items()
-        if not self._may(who.uid, str(verb)):
+        if who.is_server != (verb == "server_kernel") or not self._may(who.uid, str(verb)):
             raise RefusedError(f"uid {who.uid} may not ask for {str(verb)[:40]}")
+        if verb in _STARTING_VERBS:
+            self._start_wanted(str(verb), value, channel, caller, who)
+            return None
         if verb == "probe":
-            return {"report": (self._report or probe()).to_json()}
-        if verb == "launch":
-            self._launch(KernelRequest.from_json(value), channel, caller, who)
-            return None
-        if verb == "start_server":
-            self._hand_over(caller)
-            self._keepers.append(self._servers.start(ServerRequest.from_json(value), caller))
-            return None
+            return {"report": self._probe().to_json()}
+        if verb == "homes":
+            return {"homes": [use.to_json() for use in self._homes.list_uses()]}
+        if verb in LEASE_VERBS:
+            return self._ask_leases(str(verb), value, caller)
         return self._ask_server(str(verb), value)
 
+    def _start_wanted(
+        self,
+        verb: str,
+        value: object,
+        channel: int | None,
+        caller: socket.socket,
+        who: Caller,
+    ) -> None:
+        """Start what is wanted; the caller's line goes to its keeper."""
+        if verb == "launch":
+            self._launch(KernelRequest.from_json(value), channel, caller, who)
+        elif verb == "server_kernel":
+            wanted = ServerKernelRequest.from_json(value)
+            spec = self._kernels.plan(wanted, uid=who.uid, pid=who.pid)
+            if wanted.lease:
+                spec["devices"], more = self._leases.nodes_for(wanted.lease, spec["uid"])
+                spec["env"] = spec["env"] | more
+            packages = self._add_environment(spec, wanted.environment)
+            if not self._fleet.has_room(packages):
+                raise KernelRefusedError("kernels of too many environments start at once")
+            self._start(spec, KERNELS, caller, channel, packages=packages)
+        else:
+            wish = ServerRequest.from_json(value)
+            spec = self._servers.plan(wish)
+            self._homes.allow(wish)
+            if self._doors is not None:
+                self._doors.open_for(wish.uid)
+            self._start(spec, SERVERS, caller, None)
+
+    def _ask_leases(
+        self, verb: str, value: object, caller: socket.socket
+    ) -> dict[str, object] | None:
+        if verb == "inventory":
+            return self._leases.inventory().to_json()
+        if verb == "leases":
+            return {"leases": [lease.to_json() for lease in self._leases.list_running()]}
+        if verb == "grant":
+            self._leases.grant(read_grant(value))
+            return {"granted": True}
+        if not isinstance(value, dict) or not isinstance(value.get("lease"), str):
+            raise RefusedError("name the lease")
+        with contextlib.ExitStack() as stack:
+            line = stack.enter_context(caller.dup())
+            self._leases.revoke(value["lease"], lambda problem: _tell_revoked(line, problem))
+            stack.pop_all()
+        return None
+
+    def _read_inventory(self) -> Inventory:
+        config = self._config
+        return read_inventory(simulated=config.simulated_gpus, time_slices=config.gpu_time_slices)
+
     def _launch(
-        self, request: KernelRequest, channel: int | None, caller: socket.socket, who: _Caller
+        self, request: KernelRequest, channel: int | None, caller: socket.socket, who: Caller
     ) -> None:
         spec = kernel_spec(request, caller_uid=who.uid, caller_pid=_view_of(who))
+        packages = self._add_environment(spec, request.environment)
         if self._config.unsafe and self._report is not None and not self._report.ok:
             spec["isolated"] = False
-        self._hand_over(caller)
-        if spec["program"]:
-            self._fork(spec, caller, channel)
-        else:
-            self._keepers.append(start_keeper(spec, control=caller))
+        self._start(spec, KERNELS, caller, channel, packages=packages)
 
-    def _fork(self, spec: Spec, caller: socket.socket, channel: int | None) -> None:
-        """Hand a launch to the zygote, which is started when there is none."""
-        zygote = self._zygote or self._start_zygote()
+    def _add_environment(self, spec: Spec, environment: str) -> str:
+        """Let `spec` have an environment; return the folder that its zygote imports from."""
         try:
-            zygote.fork(spec, caller.fileno(), channel)
+            return add_environment(spec, environment, self._config.places.environments_dir)
+        except EnvironmentMissingError as error:
+            raise RefusedError(str(error)) from error
+
+    def _start(
+        self,
+        spec: Spec,
+        kind: str,
+        caller: socket.socket,
+        channel: int | None,
+        *,
+        packages: str = "",
+    ) -> None:
+        """Let a keeper have the caller's line: a zygote forks the program, or it is executed."""
+        caller.setblocking(True)  # noqa: FBT003 - has no keyword
+        if not spec["program"]:
+            self._keepers.append(start_keeper(spec, control=caller))
+            return
+        try:
+            self._fleet.fork(kind, spec, caller.fileno(), channel, packages=packages)
         except ZygoteError as error:
             raise RefusedError(str(error)) from error
 
-    def _start_zygote(self) -> ZygoteProcess:
-        self._zygote = zygote = ZygoteProcess()
-        self._selector.register(zygote, selectors.EVENT_READ)
-        return zygote
-
-    def _look_at_zygote(self) -> None:
-        """Take what the zygote says; when its nursery has ended, start another."""
-        zygote = self._zygote
-        if zygote is None:
-            return
-        zygote.read()
-        if zygote.problem:
-            _log.warning("the zygote cannot start: %s", zygote.problem)
-        if zygote.has_ended:
-            _log.warning("the zygote's nursery has ended and is started again")
-            self._selector.unregister(zygote)
-            self._start_zygote()
+    def _probe(self) -> SandboxReport:
+        report = self._report or probe()
+        full = tell_full(self._homes.list_uses())
+        reason = self._fleet.problem(SERVERS)
+        if not reason:
+            return replace(report, missing=(*report.missing, *full))
+        slow = sentence("Notebook servers start slowly, each by itself: %(reason)s.", reason=reason)
+        return replace(report, missing=(*report.missing, slow, *full))
 
     def _ask_server(self, verb: str, value: object) -> dict[str, object]:
         if not isinstance(value, dict):
@@ -252,37 +312,47 @@ class Broker:
         return {"server": state.to_json()}
 
     def _may(self, uid: int, verb: str) -> bool:
-        config = self._config
-        allowed = {
-            "probe": {config.worker_uid, config.hub_uid, *config.other_uids},
-            "launch": {config.worker_uid},
-            "start_server": {config.hub_uid},
-            "poll_server": {config.hub_uid},
-            "stop_server": {config.hub_uid},
-        }.get(verb)
-        # Our own user is root, or on a person's own machine everyone there is.
-        return allowed is not None and uid in {0, os.geteuid(), *allowed}
+        return may(self._config, uid, verb)
 
-    def _hand_over(self, caller: socket.socket) -> None:
-        caller.setblocking(True)  # noqa: FBT003 - has no keyword
-
-    def _forget(self, caller: socket.socket) -> _Caller:
+    def _forget(self, caller: socket.socket) -> Caller:
         self._selector.unregister(caller)
         return self._callers.pop(caller)
 
     def _tidy(self) -> None:
         now = time.monotonic()
+        if now > self._look_at:
+            self._look_at = now + _TICK_SECONDS
+            for lease in self._leases.revoke_late(time.time()):
+                _log.warning("lease %s was not revoked in time and ends now", lease)
         for caller in [caller for caller, who in self._callers.items() if now > who.until]:
             self._forget(caller)
-            caller.close()
+            with hurried():
+                caller.close()
+        self._look_at_doors(now)
+        self._homes.tick(now)
         ended = [keeper for keeper in self._keepers if keeper.poll() is not None]
         self._keepers = [keeper for keeper in self._keepers if keeper.returncode is None]
         if any(keeper.returncode < 0 for keeper in ended):
             # A killed keeper could not remove its control group.
             cgroups.sweep(cgroups.detect())
 
+    def _look_at_doors(self, now: float) -> None:
+        if self._doors is None:
+            return
+        self._doors.hurry()
+        if now > self._doors_at:
+            self._doors_at = now + _DOOR_SECONDS
+            self._doors.keep_for(self._kernels.list_owners())
 
-def _view_of(who: _Caller) -> int:
+
+def _receive(caller: socket.socket) -> tuple[bytes, list[int]]:
+    try:
+        return receive(caller, MESSAGE_BYTES, MAX_GIVEN)
+    except OSError:
+        return b"", []
+
+
+def _view_of(who: Caller) -> int:
     """Return the caller's pid when it lives in a mount namespace of its own, else 0."""
     if os.geteuid() != 0:
         return 0
@@ -299,10 +369,10 @@ def _view_of(who: _Caller) -> int:
     return 0 if (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino) else who.pid
 
 
-def _answer(caller: socket.socket, answer: dict[str, object]) -> None:
-    with contextlib.suppress(OSError):
-        caller.send(json.dumps(answer).encode())
-    caller.close()
+def _tell_revoked(line: socket.socket, problem: str) -> None:
+    answer: dict[str, object] = {"error": problem} if problem else {"revoked": True}
+    with line, contextlib.suppress(OSError):
+        line.send(json.dumps(answer).encode())
 
 
 def serve(config: BrokerConfig) -> None:
@@ -310,4 +380,5 @@ def serve(config: BrokerConfig) -> None:
     broker = Broker(config)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: broker.stop())
+    allow_hurry()
     broker.run()

@@ -3,17 +3,15 @@
 import contextlib
 import json
 import os
+import secrets
 import signal
-import socket
 import stat
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from lms.outposts.broker import layout
-from lms.outposts.broker.launcher import start_keeper
 from lms.outposts.broker.processes import ProcessName
 from lms.outposts.broker.spec import Bind, Spec, blank_spec
 from lms.protocol.broker import ServerRequest, ServerState, Verdict
@@ -22,6 +20,9 @@ from lms.protocol.broker import ServerRequest, ServerState, Verdict
 SERVER_PROGRAMS = ((sys.executable, "-P", "-m", "jupyterhub.singleuser"),)
 #: Kernels listen on files, not on ports: whoever connects to a port hears what a kernel prints.
 SERVER_ARGUMENTS = ("--KernelManager.transport=ipc",)
+#: Below this much free memory another server would only slow down those that run.
+_ROOM_BYTES = 256 << 20
+_SEED_BITS = 52
 #: Where those files lie: in the server's own /tmp, for their paths end at 107 bytes.
 _RUNTIME_DIR = "/tmp/jupyter"  # noqa: S108
 _GRACE_SECONDS = 8.0
@@ -31,6 +32,10 @@ _UNKNOWN_EXIT = 1
 
 class ServerRefusedError(Exception):
     """A server cannot be started as asked; the text says why."""
+
+
+class NoRoomError(ServerRefusedError):
+    """The machine is full; later it may not be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +49,13 @@ class ServerPlaces:
     learner_first: int
     learner_end: int
     programs: tuple[tuple[str, ...], ...] = field(default=SERVER_PROGRAMS)
+    #: Fork servers from a zygote; else each is executed afresh.
+    forks: bool = True
+    #: Where the environments lie that kernels may have; None: they have the default one.
+    environments_dir: Path | None = None
+    #: For each person a folder with the socket where servers ask for kernels; None: theirs start
+    #: the stock way.
+    asking_dir: Path | None = None
 
 
 class Servers:
@@ -55,26 +67,35 @@ class Servers:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         places.homes_dir.mkdir(parents=True, exist_ok=True, mode=0o711)
 
-    def start(self, request: ServerRequest, control: socket.socket) -> "subprocess.Popen[bytes]":
-        """Start a server whose keeper answers over `control`; raises ServerRefusedError."""
+    def plan(self, request: ServerRequest) -> Spec:
+        """Return the sandbox of a server that may start; raises ServerRefusedError.
+
+        Its `program` is empty when it is to be executed, not forked.
+        """
         if self.poll(request.username, request.server_name).running:
             raise ServerRefusedError(f"{request.username} already has such a server")
         argv = self._check_program(request.argv)
         self._check_uid(request.uid)
+        _check_room(free_memory_bytes())
         home = self._make_home(request)
         state = self._state_path(request.username, request.server_name)
         report = state.with_suffix(".ended")
         report.unlink(missing_ok=True)
         log = self._places.logs_dir / f"{state.stem}.log"
-        keeper = start_keeper(
-            _server_spec(request, argv, home, log=log, report=report), control=control
-        )
-        name = ProcessName.of(keeper.pid)
-        if name is not None:
-            draft = state.with_suffix(".draft")
-            draft.write_text(json.dumps({"pid": name.pid, "started": name.started}))
-            draft.replace(state)
-        return keeper
+        spec = _server_spec(request, argv, home, log=log, report=report)
+        spec["state_path"] = str(state)
+        # Only root can put a process into a sandbox that stands.
+        if self._places.asking_dir is not None and os.geteuid() == 0:
+            folder = str(self._places.asking_dir / str(request.uid))
+            spec["binds"].append(Bind(path=folder, writable=False, optional=True))
+            spec["env"]["LMS_KERNEL_BROKER"] = f"{folder}/broker.sock"
+        if self._places.environments_dir is not None:
+            _show_environments(spec, str(self._places.environments_dir))
+        stock = SERVER_PROGRAMS[0]
+        if self._places.forks and argv[: len(stock)] == stock:
+            spec |= {"program": "server", "argv": list(argv[len(stock) :])}
+            spec["seed"] = secrets.randbits(_SEED_BITS)
+        return spec
 
     def poll(self, username: str, server_name: str) -> ServerState:
         """Return whether that server runs, and how it ended if it ran before."""
@@ -127,6 +148,13 @@ class Servers:
         return home
 
 
+def _show_environments(spec: Spec, folder: str) -> None:
+    """Let a server find the kernels of every environment, those built later as well."""
+    spec["binds"].append(Bind(path=folder, writable=False, optional=True))
+    before = spec["env"].get("JUPYTER_PATH")
+    spec["env"]["JUPYTER_PATH"] = f"{before}:{folder}" if before else folder
+
+
 def end_servers(state_dir: Path, *, seconds: float = 10.0) -> int:
     """End every server that `state_dir` knows, politely first; return how many there were."""
     running = [process for process in _processes(state_dir) if process.send_signal(signal.SIGTERM)]
@@ -150,6 +178,22 @@ def _read_state(path: Path) -> ProcessName | None:
         return ProcessName(int(state["pid"]), int(state["started"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def free_memory_bytes() -> int:
+    """Return how much memory programs could still be given here."""
+    with open("/proc/meminfo", encoding="ascii") as file:
+        for line in file:
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) << 10
+    return 1 << 62  # the machine does not say
+
+
+def _check_room(free: int) -> None:
+    if free < _ROOM_BYTES:
+        raise NoRoomError(
+            f"this machine has only {free >> 20} MB of memory left, too little for another server"
+        )
 
 
 def _server_spec(
@@ -182,6 +226,7 @@ def _server_spec(
         "scratch_bytes": limits.scratch_bytes,
         "memory_bytes": limits.memory_bytes,
         "processes": limits.processes,
+        "cpu_percent": limits.cpu_percent,
         "on_memory": "largest",
         "output": str(log),
         "grace_seconds": _GRACE_SECONDS,

@@ -12,7 +12,23 @@ class Bind(TypedDict):
     optional: bool
 
 
-class Spec(TypedDict):
+class Joining(TypedDict):
+    """Whose sandbox a program joins, whose view its paths are in, and what it may have."""
+
+    #: Put the program into the sandbox that has this first process (0: build one); whose keeper is
+    #: `joins_keeper`.
+    joins: int
+    joins_keeper: int
+    #: The lease whose devices the program has (empty: none), and their nodes on this machine.
+    lease: str
+    devices: list[str]
+    #: Enter this process's mount namespace first (0: stay); the caller of the broker may live in
+    #: a view of its own, and paths mean what they mean there.
+    caller_pid: int
+    caller_uid: int
+
+
+class Spec(Joining):
     """One sandbox; the keeper trusts every field."""
 
     argv: list[str]
@@ -41,10 +57,6 @@ class Spec(TypedDict):
     isolated: bool
     #: The caller hears of the start only: the sandbox lives on by itself.
     detached: bool
-    #: Enter this process's mount namespace first (0: stay); the caller of the broker may live in
-    #: a view of its own, and paths mean what they mean there.
-    caller_pid: int
-    caller_uid: int
     binds: list[Bind]
     #: Folder that holds connection file and sockets (empty: none).
     connection_dir: str
@@ -56,6 +68,8 @@ class Spec(TypedDict):
     #: The keeper found no control group and counts what processes hold.
     watched_memory: bool
     processes: int
+    #: Of 100 for one processor; 0 means no limit. Whatever it is, all share alike.
+    cpu_percent: int
     wall_seconds: int
     output_bytes: int
     file_bytes: int
@@ -67,11 +81,15 @@ class Spec(TypedDict):
     grace_seconds: float
     #: Where the final report is written as well (empty: nowhere); the folder must exist.
     report_path: str
+    #: Where the keeper says which process it is, for who comes later; only one keeper at a time
+    #: can have a path (empty: nowhere).
+    state_path: str
 
 
 def blank_spec() -> Spec:
     """Return a sandbox with no program, no limits and no way out, for launchers to fill in."""
     return Spec(
+        **Joining(joins=0, joins_keeper=0, lease="", devices=[], caller_pid=0, caller_uid=0),
         argv=[],
         program="",
         seed=0,
@@ -90,8 +108,6 @@ def blank_spec() -> Spec:
         terminals=False,
         isolated=True,
         detached=False,
-        caller_pid=0,
-        caller_uid=0,
         binds=[],
         connection_dir="",
         files_dir="",
@@ -99,6 +115,7 @@ def blank_spec() -> Spec:
         memory_bytes=0,
         watched_memory=False,
         processes=0,
+        cpu_percent=0,
         wall_seconds=0,
         output_bytes=0,
         file_bytes=0,
@@ -106,4 +123,5 @@ def blank_spec() -> Spec:
         output="capture",
         grace_seconds=0,
         report_path="",
+        state_path="",
     )

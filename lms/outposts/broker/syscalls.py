@@ -37,6 +37,9 @@ PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_CLEAR_ALL = 4
 SECCOMP_MODE_FILTER = 2
 
+#: What `is_shared` compares: the table of open files, and root and working folder.
+KCMP_FILES, KCMP_FS = 2, 3
+
 _LAST_CAPABILITY = 63
 _AT_FDCWD = -100
 _AT_SYMLINK_NOFOLLOW = 0x100
@@ -55,6 +58,7 @@ _OPEN_TREE = 428
 _MOVE_MOUNT = 429
 _MOUNT_SETATTR = 442
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
+_KCMP = {"x86_64": 312, "aarch64": 272}
 
 #: Version 3 of capset's header, and the bits, each locked, that take root's name its powers:
 #: no capabilities by exec, none kept over a change of user, none raised to ambient.
@@ -158,6 +162,14 @@ def attach(tree: int, target: str) -> None:
         os.fsencode(target),
         _MOVE_MOUNT_F_EMPTY_PATH,
     )
+
+
+def is_shared(one: int, other: int, kind: int) -> bool:
+    """Say whether two threads share what `kind` names; False also where the kernel cannot tell."""
+    number = _KCMP.get(machine())
+    if number is None:
+        return False
+    return int(_libc.syscall(ctypes.c_long(number), one, other, kind, 0, 0)) == 0
 
 
 def prctl(option: int, argument: int = 0) -> None:

@@ -89,7 +89,7 @@ class Handles:
         #: Folder and name of the report file, when one is wanted.
         self.report: tuple[int, str] | None = None
         #: The program's pid as /proc here shows it; 0 when the first process died at once.
-        self.program = _read_pid(status)
+        self.program = read_pid(status)
         self.program_fd: int | None = None
         if self.program:
             with contextlib.suppress(OSError):
@@ -117,7 +117,24 @@ class Handles:
             signal.pidfd_send_signal(self.first_fd, signal.SIGKILL)
 
 
-def _read_pid(status: int) -> int:
+def catch_signals() -> int:
+    """Take the signals that a keeper is sent; return the descriptor that names them as bytes."""
+    wake_read, wake_write = os.pipe()
+    os.set_blocking(wake_write, False)
+    os.set_blocking(wake_read, False)
+    for number in (
+        signal.SIGTERM,
+        signal.SIGINT,
+        signal.SIGHUP,
+        signal.SIGUSR1,
+        signal.SIGQUIT,
+    ):
+        signal.signal(number, lambda *_: None)
+    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+    return wake_read
+
+
+def read_pid(status: int) -> int:
     """Read the first line of the status pipe and no byte more."""
     text = b""
     while (byte := os.read(status, 1)) not in {b"", b"\n"}:
@@ -143,10 +160,7 @@ class Watch:
     def run(self) -> dict[str, object]:
         """Watch until the first process has ended, then clean up and return the report."""
         poll = select.poll()
-        wake_read, wake_write = os.pipe()
-        os.set_blocking(wake_write, False)
-        os.set_blocking(wake_read, False)
-        self._catch_signals(wake_write)
+        wake_read = catch_signals()
         self._handlers = {
             self._handles.first_fd: self._on_end,
             wake_read: lambda: self._on_signals(os.read(wake_read, 64)),
@@ -164,17 +178,6 @@ class Watch:
                 self._handlers[descriptor]()
             self._check_limits()
         return self._finish()
-
-    def _catch_signals(self, wake: int) -> None:
-        for number in (
-            signal.SIGTERM,
-            signal.SIGINT,
-            signal.SIGHUP,
-            signal.SIGUSR1,
-            signal.SIGQUIT,
-        ):
-            signal.signal(number, lambda *_: None)
-        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
 
     def _wait_milliseconds(self) -> int | None:
         spec, waits = self._spec, []

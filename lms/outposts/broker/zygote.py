@@ -22,9 +22,19 @@ import time
 import traceback
 from typing import NoReturn
 
-from lms.outposts.broker import cgroups, inside, keeper, programs, syscalls
+from lms.outposts.broker import cgroups, devices, inside, keeper, pages, programs, seccomp, syscalls
 from lms.outposts.broker.descriptors import close_all_but, receive
-from lms.outposts.broker.forks import FAILED, JOIN, KEEP, MAX_DESCRIPTORS, MODULES, OPEN, READY
+from lms.outposts.broker.forks import (
+    FAILED,
+    JOIN,
+    KEEP,
+    KERNELS,
+    MAX_DESCRIPTORS,
+    OPEN,
+    READY,
+    ZYGOTES,
+    close_joined,
+)
 from lms.outposts.broker.signals import reset_signals
 from lms.outposts.environment import process_environment, replace_environment
 
@@ -53,23 +63,17 @@ _THREADS_SECONDS = 10.0
 _STREAMS = (0, 1, 2)
 
 
-def load() -> None:
+def load(kind: str = KERNELS) -> None:
     """Import everything a fork may need; raises RuntimeError when that left a thread running."""
     # Nothing of any user's folders gets in, and nothing is left of ours.
     folder = tempfile.mkdtemp(prefix="zygote-")
     try:
         own = {"HOME": folder, "MPLCONFIGDIR": folder, "IPYTHONDIR": folder}
         replace_environment(process_environment() | own)
-        for program in MODULES:
+        for program in ZYGOTES[kind]:
             programs.prepare(program)
-        from lms.outposts.kernels import cells
-
-        # pandas, for one, looks at its import whether there is a kernel around it. The inline
-        # backend does so too, and has to find the fork's: it is not imported here.
-        with cells.importing():
-            for name in IMPORTS:
-                _import(name)
-        _list_backends()
+        if kind == KERNELS:
+            _import_for_notebooks()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     end = time.monotonic() + _THREADS_SECONDS
@@ -77,6 +81,17 @@ def load() -> None:
         if time.monotonic() > end:
             raise RuntimeError("an imported module started a thread")
         time.sleep(0.05)
+
+
+def _import_for_notebooks() -> None:
+    from lms.outposts.kernels import cells
+
+    # pandas, for one, looks at its import whether there is a kernel around it. The inline
+    # backend does so too, and has to find the fork's: it is not imported here.
+    with cells.importing():
+        for name in IMPORTS:
+            _import(name)
+    _list_backends()
 
 
 def _list_backends() -> None:
@@ -137,8 +152,7 @@ class Zygote:
             _keep(descriptors)
         elif data == OPEN:
             self._open(descriptors)
-        for descriptor in descriptors:
-            os.close(descriptor)
+        close_joined(descriptors)
         return True
 
     def _open(self, descriptors: list[int]) -> None:
@@ -217,11 +231,14 @@ def _enter(descriptors: list[int], *, has_channel: bool) -> NoReturn:
         close_all_but([*_STREAMS, *descriptors])
         reset_signals()
         channel = rest.pop(0) if has_channel else None
-        for group in rest:
+        spec = json.loads(os.pread(written, 1 << 24, 0))
+        groups = rest[: len(rest) - len(spec["devices"])]
+        for group in groups:
             os.write(group, b"0")
         kinds = syscalls.CLONE_NEWNS | syscalls.CLONE_NEWNET
         syscalls.setns(first, kinds | syscalls.CLONE_NEWIPC | syscalls.CLONE_NEWUTS)
-        spec = json.loads(os.pread(written, 1 << 24, 0))
+        if spec["devices"]:
+            devices.show(spec["devices"], rest[len(groups) :])
         pipes = inside.Pipes(go=-1, problem=problem, status=status, output=output, channel=channel)
         inside.run_program(spec, pipes)
     except BaseException as error:  # noqa: BLE001 - the edge of a process
@@ -246,14 +263,14 @@ def _keep(descriptors: list[int]) -> NoReturn:
         os._exit(code)
 
 
-def main(number: int, news: int) -> int:
+def main(number: int, news: int, kind: str = KERNELS) -> int:
     """Be a zygote for who asks over socket `number`; say over socket `news` how the start went."""
     for descriptor in (number, news):
         os.set_inheritable(descriptor, False)  # noqa: FBT003 - has no keyword
     syscalls.name_process("seodang-zygote")
     line, ready = socket.socket(fileno=number), socket.socket(fileno=news)
     try:
-        load()
+        load(kind)
         zygote = Zygote(line)
     except Exception as error:  # noqa: BLE001 - the edge of a process
         with contextlib.suppress(OSError):
@@ -263,6 +280,9 @@ def main(number: int, news: int) -> int:
     gc.freeze()
     # The keepers and what they run decide for themselves; a collection here only copies pages.
     gc.disable()
+    if seccomp.is_supported(syscalls.machine()):
+        seccomp.build_program(syscalls.machine())
+    pages.enlarge()
     with contextlib.suppress(OSError):
         ready.send(READY)
     ready.close()

@@ -15,9 +15,10 @@ import subprocess
 import sys
 import threading
 import time
+from collections import OrderedDict
 
 from lms.outposts.broker import layout
-from lms.outposts.broker.forks import FAILED, KEEP, NO_ZYGOTE, READY
+from lms.outposts.broker.forks import FAILED, KEEP, KERNELS, NO_ZYGOTE, READY
 from lms.outposts.broker.spec import Spec
 
 #: Importing everything takes some seconds of processor time; a busy machine has little of it.
@@ -37,6 +38,8 @@ ENVIRONMENT = {
     # debugpy would complain to every kernel's output.
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",
 }
+#: How many environments besides the default one have a zygote at a time: each holds some 140 MB.
+MOST_ENVIRONMENTS = 4
 _MESSAGE_BYTES = 8192
 _ENDING_SECONDS = 5.0
 
@@ -48,11 +51,16 @@ class ZygoteError(Exception):
 class ZygoteProcess:
     """One nursery with its zygote, from start to end; for one thread at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: str = KERNELS, packages: str = "") -> None:
+        #: Which of forks.ZYGOTES it is.
+        self.kind = kind
+        #: The folder of the environment it imports from, before the default one; or empty.
+        self.packages = packages
         self._line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            self._popen = _start(theirs.fileno())
+            self._popen = _start(theirs.fileno(), kind, packages)
         self._line.setblocking(False)  # noqa: FBT003 - has no keyword
+        self.started_at = time.monotonic()
         #: Whether the zygote has imported everything.
         self.is_ready = False
         #: Why the zygote could not start, when last we heard.
@@ -126,11 +134,13 @@ class ZygoteProcess:
         self._popen.returncode = 0
 
 
-def _start(number: int) -> "subprocess.Popen[bytes]":
+def _start(number: int, kind: str, packages: str) -> "subprocess.Popen[bytes]":
     root = layout.source_root()
+    environment = {**ENVIRONMENT, "PYTHONPATH": packages} if packages else ENVIRONMENT
     program = (
         f"import sys; sys.path += [] if {root!r} in sys.path else [{root!r}]\n"
-        "from lms.outposts.broker.zygote import main; sys.exit(main(*map(int, sys.argv[1:])))"
+        "from lms.outposts.broker.zygote import main\n"
+        f"sys.exit(main(*map(int, sys.argv[1:]), {kind!r}))"
     )
     # Not -I: that would not take the hash seed. The environment is ours alone.
     zygote = [sys.executable, "-s", "-P", "-c", program]
@@ -141,7 +151,7 @@ def _start(number: int) -> "subprocess.Popen[bytes]":
     )
     # -I -S: as light as can be, and nothing of a folder or site-packages gets in.
     return subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", nursery, json.dumps(zygote), json.dumps(ENVIRONMENT)],
+        [sys.executable, "-I", "-S", "-c", nursery, json.dumps(zygote), json.dumps(environment)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         pass_fds=(number,),
@@ -152,9 +162,10 @@ def _start(number: int) -> "subprocess.Popen[bytes]":
 
 
 class SharedZygote:
-    """The one zygote of a process that starts sandboxes itself; started when first asked for."""
+    """A zygote of a process that starts sandboxes itself; started when first asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, packages: str = "") -> None:
+        self._packages = packages
         self._lock = threading.Lock()
         self._process: ZygoteProcess | None = None
 
@@ -199,7 +210,7 @@ class SharedZygote:
         if self._process is not None:
             self._process.read()
         if self._process is None or self._process.has_ended:
-            self._process = ZygoteProcess()
+            self._process = ZygoteProcess(packages=self._packages)
         return self._process
 
     def _end(self) -> None:
@@ -209,7 +220,47 @@ class SharedZygote:
             self._process = None
 
 
+class SharedZygotes:
+    """Those of courses' environments, by their folders; beyond a few the one used longest ago ends.
+
+    What an ended one has forked goes on.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._zygotes: OrderedDict[str, SharedZygote] = OrderedDict()
+
+    def of(self, packages: str) -> SharedZygote:
+        """Return the zygote of the environment in that folder; empty: the default one."""
+        if not packages:
+            return shared_zygote
+        with self._lock:
+            zygote = self._zygotes.setdefault(packages, SharedZygote(packages))
+            self._zygotes.move_to_end(packages)
+            over = len(self._zygotes) - MOST_ENVIRONMENTS
+            ended = [self._zygotes.popitem(last=False)[1] for _ in range(over)]
+        for one in ended:
+            one.close()
+        return zygote
+
+    def close(self) -> None:
+        """End them all."""
+        with self._lock:
+            for zygote in self._zygotes.values():
+                zygote.close()
+            self._zygotes.clear()
+
+    def forget(self) -> None:
+        """Let go of them in a fork of this process."""
+        self._lock = threading.Lock()
+        for zygote in self._zygotes.values():
+            zygote.forget()
+        self._zygotes.clear()
+
+
 #: Of this process; its forks begin with none.
 shared_zygote = SharedZygote()
-os.register_at_fork(after_in_child=shared_zygote.forget)
-atexit.register(shared_zygote.close)
+shared_zygotes = SharedZygotes()
+for _one in (shared_zygote, shared_zygotes):
+    os.register_at_fork(after_in_child=_one.forget)
+    atexit.register(_one.close)

@@ -1,5 +1,6 @@
 """Every JupyterHub setting of ours; hub_config/jupyterhub_config.py calls `configure`."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ def configure(c: Any, folder: Path, templates: Path) -> None:  # noqa: ANN401 - 
     """Fill JupyterHub's config `c`; `folder` is hub_config, `templates` our pages for the Hub."""
     place = HubPlace.from_env(process_environment())
     _configure_hub(c, place, templates)
+    _configure_idleness(c, place)
     _configure_proxy(c, place)
-    _configure_sign_in(c, place)
+    configure_sign_in(c, place)
     _configure_servers(c, place, folder)
 
 
@@ -30,7 +32,7 @@ def _configure_hub(c: Any, place: HubPlace, templates: Path) -> None:  # noqa: A
     c.JupyterHub.db_url = f"sqlite:///{place.hub_dir / 'jupyterhub.sqlite'}"
     c.JupyterHub.cookie_secret = bytes.fromhex(place.key("cookie_secret"))
     c.JupyterHub.template_paths = [str(templates)]
-    c.JupyterHub.template_vars = {"lms_url": place.lms_url}
+    c.JupyterHub.template_vars = {"lms_url": place.lms_url, "usual_seconds": place.usual_seconds}
     c.JupyterHub.logo_file = str(templates / "logo.svg")
     # People's servers and kernels outlive a restart of the Hub.
     c.JupyterHub.cleanup_servers = False
@@ -39,11 +41,22 @@ def _configure_hub(c: Any, place: HubPlace, templates: Path) -> None:  # noqa: A
     c.JupyterHub.last_activity_interval = 10
     c.JupyterHub.allow_named_servers = False
     c.JupyterHub.tornado_settings = {"cookie_options": {"samesite": "Lax"}}
-    c.JupyterHub.services = [
+    c.JupyterHub.services = make_services(place)
+    c.JupyterHub.load_roles = make_roles()
+    c.CryptKeeper.keys = [bytes.fromhex(place.key("auth_state_key"))]
+
+
+def make_services(place: HubPlace) -> list[dict[str, Any]]:
+    """Return the Hub's services that are ours, with their tokens."""
+    return [
         {"name": "lms", "api_token": place.key("lms_api_token")},
         {"name": SERVICE, "api_token": sign_out_token(place.key("cookie_secret"))},
     ]
-    c.JupyterHub.load_roles = [
+
+
+def make_roles() -> list[dict[str, Any]]:
+    """Return what people and our services may do at the Hub."""
+    return [
         # People may use and handle their own servers. JupyterHub's default, "self", would also let
         # them make tokens that never expire and outlive a sign-out, and share their servers.
         {
@@ -64,7 +77,20 @@ def _configure_hub(c: Any, place: HubPlace, templates: Path) -> None:  # noqa: A
         # The Hub's own word to servers that somebody has signed out.
         {"name": SERVICE, "services": [SERVICE], "scopes": ["access:servers"]},
     ]
-    c.CryptKeeper.keys = [bytes.fromhex(place.key("auth_state_key"))]
+
+
+def _configure_idleness(c: Any, place: HubPlace) -> None:  # noqa: ANN401
+    """End servers that nobody uses; those whose kernels compute say themselves that they do."""
+    seconds = place.idle_seconds
+    c.BrokerSpawner.idle_seconds = seconds
+    if not seconds:
+        return
+    every = min(60, max(1, seconds // 2))
+    command = [sys.executable, "-m", "jupyterhub_idle_culler"]
+    command += [f"--timeout={seconds}", f"--cull-every={every}"]
+    c.JupyterHub.services.append({"name": "idle", "command": command})
+    scopes = ["list:users", "read:users:activity", "read:servers", "delete:servers"]
+    c.JupyterHub.load_roles.append({"name": "idle", "services": ["idle"], "scopes": scopes})
 
 
 def _configure_proxy(c: Any, place: HubPlace) -> None:  # noqa: ANN401
@@ -74,7 +100,8 @@ def _configure_proxy(c: Any, place: HubPlace) -> None:  # noqa: ANN401
     c.ConfigurableHTTPProxy.auth_token = place.key("proxy_token")
 
 
-def _configure_sign_in(c: Any, place: HubPlace) -> None:  # noqa: ANN401
+def configure_sign_in(c: Any, place: HubPlace) -> None:  # noqa: ANN401
+    """Let people in whom the LMS names, and let them out when it says so."""
     c.JupyterHub.authenticator_class = LmsAuthenticator
     settings = oauth_settings(place.lms_url, place.hub_url, place.key("client_secret"))
     settings["sign_out_token"] = sign_out_token(place.key("cookie_secret"))
@@ -96,7 +123,7 @@ def _configure_servers(c: Any, place: HubPlace, folder: Path) -> None:  # noqa: 
 
     c.JupyterHub.spawner_class = BrokerSpawner
     BrokerSpawner.launcher = (
-        LocalLauncher()
+        LocalLauncher(place.data_dir / "environments")
         if place.local_servers
         else BrokerLauncher(BrokerClient(place.broker_socket))
     )
@@ -108,8 +135,33 @@ def _configure_servers(c: Any, place: HubPlace, folder: Path) -> None:  # noqa: 
     c.BrokerSpawner.start_timeout = 90
     c.BrokerSpawner.http_timeout = 90
     c.BrokerSpawner.pre_spawn_hook = check
+    # A server that was killed is noticed after this time, in seconds.
+    c.BrokerSpawner.poll_interval = 5
+    if place.slurm_servers:
+        _configure_slurm(c, place, folder)
+
+
+def _configure_slurm(c: Any, place: HubPlace, folder: Path) -> None:  # noqa: ANN401
+    """Have servers start as Slurm jobs; what is said of the broker's spawner holds for them too."""
+    # batchspawner is an extra, and importing it changes what the Hub serves: only where it is used.
+    from lms.outposts.hub.slurm import SlurmServerSpawner
+    from lms.outposts.hub.slurm_place import read_slurm_place
+
+    cluster = read_slurm_place(place.slurm_file or folder / "slurm" / "servers.toml", place)
+    SlurmServerSpawner.cluster = cluster
+    c.JupyterHub.spawner_class = SlurmServerSpawner
+    c.JupyterHub.hub_connect_url = cluster.hub_url
+    if cluster.hub_url != place.inner_hub_url:
+        # The proxy asks at 127.0.0.1, nodes at this machine's other addresses.
+        c.JupyterHub.hub_bind_url = f"http://0.0.0.0:{place.hub_port + 1}"
+    # Above what the queue may take: the spawner itself says why there was no place.
+    c.SlurmServerSpawner.start_timeout = cluster.queue_seconds + 120
+    c.SlurmServerSpawner.poll_interval = 15
 
 
 def _apply(spawner: BrokerSpawner, profile: Profile) -> None:
     spawner.mem_limit = profile.memory_bytes
     spawner.process_limit = profile.processes
+    spawner.cpu_limit = profile.cpu_percent / 100 or None
+    spawner.disk_limit = profile.disk_bytes
+    spawner.cap_minutes = profile.cap_minutes

@@ -4,13 +4,22 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from lms.outposts.broker.client import BrokerClient, BrokerUnavailableError
+from lms.outposts.broker.client import (
+    BrokerClient,
+    BrokerRefusedError,
+    BrokerUnavailableError,
+)
 from lms.protocol.broker import ServerLimits, ServerRequest
+from lms.protocol.disk import HomeUse
+
+#: How long a start waits for a broker that does not answer, and how often it asks, in seconds.
+PATIENCE_SECONDS, _ASK_AGAIN_SECONDS = 20.0, 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +37,10 @@ class ServerStart:
     log: Path
     memory_bytes: int
     processes: int
+    #: Of 100 for one processor; 0 for no limit.
+    cpu_percent: int = 0
+    #: What the home may hold; 0 for no limit.
+    disk_bytes: int = 0
 
 
 class ServerLauncher(Protocol):
@@ -42,6 +55,9 @@ class ServerLauncher(Protocol):
     def stop(self, username: str, server_name: str, pid: int) -> None:
         """End the server and everything it started; returns when it is gone."""
 
+    def home_use(self, username: str) -> HomeUse | None:
+        """Return how full the person's home is, None where nobody knows."""
+
 
 class LocalLauncher:
     """Starts servers as children of this process, all as its own OS user.
@@ -49,7 +65,9 @@ class LocalLauncher:
     For one person's machine and for tests; people are not kept apart from one another.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, environments_dir: Path | None = None) -> None:
+        #: Where servers find the kernels of courses' environments.
+        self._environments_dir = environments_dir
         self._children: dict[int, subprocess.Popen[bytes]] = {}
 
     def start(self, start: ServerStart) -> int:
@@ -60,7 +78,7 @@ class LocalLauncher:
         with start.log.open("ab") as log:
             child = subprocess.Popen(
                 argv,
-                env=dict(start.env),
+                env=self._env(start.env),
                 cwd=start.home,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -69,6 +87,11 @@ class LocalLauncher:
             )
         self._children[child.pid] = child
         return child.pid
+
+    def _env(self, given: Mapping[str, str]) -> dict[str, str]:
+        folders = [given.get("JUPYTER_PATH", ""), str(self._environments_dir or "")]
+        path = ":".join(filter(None, folders))
+        return {**given, "JUPYTER_PATH": path} if path else dict(given)
 
     def poll(self, username: str, server_name: str, pid: int) -> int | None:
         """Return None while the server runs, else its exit status (0 when it is not known)."""
@@ -103,15 +126,33 @@ class LocalLauncher:
             del self._children[pid]
             return
 
+    def home_use(self, username: str) -> None:
+        """Return None: the machine is the person's own."""
+        del username
+
 
 class BrokerLauncher:
     """Has the compute broker start servers: each person's as an own OS user, in a sandbox."""
 
-    def __init__(self, client: BrokerClient) -> None:
+    def __init__(self, client: BrokerClient, *, patience: float = PATIENCE_SECONDS) -> None:
         self._client = client
+        self._patience = patience
 
     def start(self, start: ServerStart) -> int:
-        """Start the server and return its keeper's process id."""
+        """Start the server and return its keeper's process id.
+
+        A broker that has just ended is started again: whoever starts meanwhile waits for it.
+        """
+        end = time.monotonic() + self._patience
+        while True:
+            try:
+                return self._start(start)
+            except BrokerUnavailableError:
+                if time.monotonic() > end:
+                    raise
+            time.sleep(_ASK_AGAIN_SECONDS)
+
+    def _start(self, start: ServerStart) -> int:
         if self._client.poll_server(start.username, start.server_name).running:
             # A server that the Hub has forgotten knows no valid token: nobody can use it.
             self._client.stop_server(start.username, start.server_name, now=True)
@@ -123,7 +164,12 @@ class BrokerLauncher:
                 argv=start.argv,
                 env=dict(start.env),
                 home=str(start.home),
-                limits=ServerLimits(memory_bytes=start.memory_bytes, processes=start.processes),
+                limits=ServerLimits(
+                    memory_bytes=start.memory_bytes,
+                    processes=start.processes,
+                    cpu_percent=start.cpu_percent,
+                    disk_bytes=start.disk_bytes,
+                ),
             )
         )
 
@@ -141,6 +187,14 @@ class BrokerLauncher:
         """End the server; returns when it is gone."""
         del pid
         self._client.stop_server(username, server_name)
+
+    def home_use(self, username: str) -> HomeUse | None:
+        """Return how full the person's home is, None where the broker does not know."""
+        try:
+            uses = self._client.list_homes()
+        except (BrokerUnavailableError, BrokerRefusedError):
+            return None
+        return next((use for use in uses if use.username == username), None)
 
 
 def server_command() -> tuple[str, ...]:

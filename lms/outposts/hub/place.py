@@ -24,8 +24,17 @@ class HubPlace:
     #: Servers are children of the Hub instead of the broker's (LMS_SERVERS=local): for one
     #: person's machine and tests, since everyone's work then belongs to one OS user.
     local_servers: bool = False
+    #: Servers are Slurm jobs (LMS_SERVERS=slurm), as hub_config/slurm/servers.toml says.
+    slurm_servers: bool = False
+    #: That file, or a copy of it (LMS_SLURM_SERVERS); None: the one beside the Hub's own.
+    slurm_file: Path | None = None
+    #: Servers are forks, which start at once (LMS_SERVER_START, "zygote" or "stock").
+    forks_servers: bool = True
     #: How long the Hub believes the LMS about a person, in seconds (HUB_REFRESH_SECONDS).
     refresh_seconds: int = 60
+    #: A server that nobody uses and where nothing computes ends after so many seconds, 0: never
+    #: (HUB_IDLE_SECONDS).
+    idle_seconds: int = 3600
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "HubPlace":
@@ -39,8 +48,18 @@ class HubPlace:
             lms_url=(env.get("LMS_URL") or f"http://127.0.0.1:{lms_port}").rstrip("/"),
             hub_url=(env.get("HUB_URL") or f"http://localhost:{hub_port}").rstrip("/"),
             local_servers=env.get("LMS_SERVERS") == "local",
+            slurm_servers=env.get("LMS_SERVERS") == "slurm",
+            slurm_file=Path(env["LMS_SLURM_SERVERS"]) if env.get("LMS_SLURM_SERVERS") else None,
+            forks_servers=env.get("LMS_SERVER_START") != "stock",
             refresh_seconds=_number(env, "HUB_REFRESH_SECONDS", 60, last=3600),
+            idle_seconds=_number(env, "HUB_IDLE_SECONDS", 3600, first=0, last=604800),
         )
+
+    @property
+    def usual_seconds(self) -> int:
+        """How long a server usually takes to start; only the waiting page's bar goes by it."""
+        is_forked = self.forks_servers and not (self.local_servers or self.slurm_servers)
+        return 1 if is_forked else 10
 
     @property
     def hub_dir(self) -> Path:
@@ -111,10 +130,12 @@ def proxy_command(python: str, place: HubPlace) -> tuple[str, ...]:
     )
 
 
-def _number(env: Mapping[str, str], name: str, default: int, *, last: int) -> int:
+def _number(env: Mapping[str, str], name: str, default: int, *, first: int = 1, last: int) -> int:
     text = env.get(name, "").strip()
     if not text:
         return default
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= last:
-        raise PlaceError(f"{name} is {text[:40]}; it must be a whole number from 1 to {last}.")
+    if not text.isascii() or not text.isdigit() or not first <= int(text) <= last:
+        raise PlaceError(
+            f"{name} is {text[:40]}; it must be a whole number from {first} to {last}."
+        )
     return int(text)

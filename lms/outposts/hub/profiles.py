@@ -21,8 +21,15 @@ class Profile:
     key: str
     memory_bytes: int
     processes: int
+    #: Of 100 for one processor; 0 for as much as others leave.
+    cpu_percent: int = 0
+    #: What the home may hold; 0 for no limit.
+    disk_bytes: int = 0
+    #: How long a server that is a Slurm job lasts at most; 0 for as long as its terms say. A GPU
+    #: profile's cap is that of its leases, since a server holds no GPU.
+    cap_minutes: int = 0
     #: Patterns of group names; empty means everyone.
-    groups: tuple[str, ...]
+    groups: tuple[str, ...] = ()
 
 
 def read_profiles(path: Path) -> dict[str, Profile]:
@@ -35,6 +42,9 @@ def read_profiles(path: Path) -> dict[str, Profile]:
             key=key,
             memory_bytes=int(table["memory_mb"]) << 20,
             processes=int(table["processes"]),
+            cpu_percent=int(100 * table.get("cpus", 0)),
+            disk_bytes=int(table.get("disk_mb", 0)) << 20,
+            cap_minutes=0 if "gpu" in table else int(table.get("cap_minutes", 0)),
             groups=tuple(table.get("groups", ())),
         )
         for key, table in tables.items()
@@ -57,15 +67,18 @@ def choose_profile(
     profile = profiles.get(key) if isinstance(key, str) else None
     if profile is None:
         raise ProfileError("There is no profile of that name.")
-    if profile.groups and not _matches(groups, profile.groups):
+    if not is_open_to(groups, profile.groups):
         raise ProfileError("Your account may not use this profile; ask your instructor.")
     return profile
 
 
 def groups_teach(groups: Iterable[str]) -> bool:
     """Say whether someone in `groups` teaches anything."""
-    return _matches(groups, TEACHING)
+    return is_open_to(groups, TEACHING)
 
 
-def _matches(groups: Iterable[str], patterns: tuple[str, ...]) -> bool:
-    return any(fnmatchcase(group, pattern) for group in groups for pattern in patterns)
+def is_open_to(groups: Iterable[str], patterns: tuple[str, ...]) -> bool:
+    """Say whether somebody in `groups` may have what is for `patterns`; none means everyone."""
+    return not patterns or any(
+        fnmatchcase(group, pattern) for group in groups for pattern in patterns
+    )

@@ -25,6 +25,7 @@ from IPython.core.profiledir import ProfileDir
 from tornado.ioloop import IOLoop
 from traitlets.config import Config
 
+from lms.outposts.broker.forks import AHEAD
 from lms.outposts.broker.programs import seed_random
 from lms.outposts.environment import process_environment, replace_environment
 
@@ -136,6 +137,8 @@ def prepare() -> None:
         _prepared.append(
             ReadyShell(config=config, profile_dir=profile, compiler_class=XCachingCompiler)
         )
+        # What the first cell makes on demand, such as caches, is then there for every fork.
+        practise(_prepared[-1])
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -197,6 +200,12 @@ def renew_matplotlib() -> None:
     sys.modules.pop(_INLINE, None)
 
 
+def practise(shell: Any) -> None:  # noqa: ANN401 (IPython has no types)
+    """Run a cell that leaves no trace, so that a person's first one finds its memory copied."""
+    shell.run_cell("0", silent=True, store_history=False)
+    shell.display_formatter.format(0)
+
+
 def run(channel: socket.socket | None, argv: list[str]) -> int:
     """Be the kernel that `argv` describes, such as `-f connection.json`, until it is told to end.
 
@@ -204,8 +213,10 @@ def run(channel: socket.socket | None, argv: list[str]) -> int:
     wait for ZeroMQ's next try. A line that comes over it later is what the kernel should become.
     """
     app = ReadyApp.instance()
-    app.initialize(argv)
+    app.initialize([word for word in argv if word != AHEAD])
     renew_matplotlib()
+    if AHEAD in argv:
+        practise(app.shell)
     if channel is not None:
         channel.sendall(READY)
         Takeover(app, channel)

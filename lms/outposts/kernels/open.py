@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lms.outposts.broker.forks import OPEN
+from lms.outposts.broker.forks import AHEAD, OPEN
 from lms.outposts.broker.spec import blank_spec
 from lms.outposts.broker.zygotes import shared_zygote
 
@@ -63,14 +63,16 @@ class OpenKernel:
 
     stdin = stdout = stderr = None
 
-    def __init__(self, connection: Connection, env: Mapping[str, str], cwd: str) -> None:
+    def __init__(
+        self, connection: Connection, env: Mapping[str, str], cwd: str, *, ahead: bool = False
+    ) -> None:
         self.connection = connection
         self.returncode: int | None = None
         self._line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._channel, given = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         spec = blank_spec() | {
             "program": "kernel",
-            "argv": ["-f", str(connection.path)],
+            "argv": ["-f", str(connection.path), *([AHEAD] if ahead else [])],
             "env": dict(env),
             "cwd": cwd,
             "seed": secrets.randbits(_SEED_BITS),
@@ -183,7 +185,9 @@ class Pool:
         with self._lock:
             while len(self._waiting) < size:
                 connection = Connection()
-                self._waiting.append(OpenKernel(connection, env, str(connection.folder)))
+                self._waiting.append(
+                    OpenKernel(connection, env, str(connection.folder), ahead=True)
+                )
 
     def wait_until_started(self, seconds: float) -> bool:
         """Wait until every kernel of the pool answers; for measurements and tests."""

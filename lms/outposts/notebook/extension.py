@@ -9,9 +9,12 @@ from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.utils import url_path_join
 from tornado import web
 
+from lms.outposts.environment import process_environment
+from lms.outposts.notebook.activity import keep_awake
 from lms.outposts.notebook.assignment_list import install_assignment_list
 from lms.outposts.notebook.client import ExchangeApi, ExchangeApiError
 from lms.outposts.notebook.folders import fill_folder, find_notebooks
+from lms.outposts.notebook.gpu import gpu_handlers
 from lms.outposts.notebook.place import NotebookPlace, find_place
 from lms.outposts.notebook.upkeep import Upkeep
 
@@ -92,13 +95,18 @@ def load_extension(server: Any) -> None:  # noqa: ANN401 - jupyter_server's app 
     place.courses_dir.mkdir(parents=True, exist_ok=True)
     upkeep = Upkeep(server, place)
     upkeep.start()
+    keep_awake(server)
     install_assignment_list(server, upkeep)
+    # Our extension of JupyterLab shows it, once a page.
+    page = server.web_app.settings.setdefault("page_config_data", {})
+    page["seodangNotice"] = process_environment().get("LMS_HOME_NOTICE", "")
     base = server.web_app.settings["base_url"]
     server.web_app.add_handlers(
         ".*$",
         [
             (url_path_join(base, "seodang/open"), OpenHandler, {"place": place, "upkeep": upkeep}),
             (url_path_join(base, "seodang/forget"), ForgetHandler),
+            *gpu_handlers(base),
         ],
     )
 

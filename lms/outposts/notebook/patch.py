@@ -88,11 +88,19 @@ def _new_metadata(old: Notebook, new: Notebook, mine: Notebook) -> dict[str, Any
         return {}
     made = dict(kept)
     for key in {*before, *after}:
-        if before.get(key) != after.get(key) and kept.get(key) == before.get(key):
+        if before.get(key) != after.get(key) and _is_as_released(key, kept, before):
             made.pop(key, None)
             if key in after:
                 made[key] = after[key]
     return {"metadata": made}
+
+
+def _is_as_released(key: str, kept: dict[str, Any], before: dict[str, Any]) -> bool:
+    mine, released = kept.get(key), before.get(key)
+    if key == "kernelspec" and isinstance(mine, dict) and isinstance(released, dict):
+        # Jupyter writes the title of the kernel it found; the name says which one it is.
+        return mine.get("name") == released.get("name")
+    return bool(mine == released)
 
 
 @dataclass(slots=True)

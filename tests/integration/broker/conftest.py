@@ -81,8 +81,11 @@ TEST_PROGRAM = (sys.executable, "-c")
 class BrokerProcess:
     """A real broker in a process of its own, which tests may kill and start again."""
 
-    def __init__(self, folder: Path, *, zygote_at_start: bool = False) -> None:
-        self._arguments = ["zygote"] if zygote_at_start else []
+    def __init__(
+        self, folder: Path, *, zygote_at_start: bool = False, server_zygote: str = ""
+    ) -> None:
+        """`server_zygote`: "" for the real one, "none" for none, "broken" for one that fails."""
+        self._arguments = [server_zygote, *(["zygote"] if zygote_at_start else [])]
         self.data = folder / "data"
         self.socket = self.data / "run" / "broker.sock"
         self.log = folder / "broker.log"
@@ -96,12 +99,17 @@ class BrokerProcess:
             "from lms.outposts.broker.server import BrokerConfig, serve\n"
             "from lms.outposts.broker.servers import ServerPlaces\n"
             "logging.basicConfig(level=logging.INFO)\n"
+            "import lms.outposts.broker.server as server\n"
+            "if sys.argv[2] == 'broken': server.SERVERS = 'broken'\n"
             "data = Path(sys.argv[1])\n"
             "serve(BrokerConfig(socket_path=data / 'run' / 'broker.sock', places=ServerPlaces("
             "homes_dir=data / 'homes', state_dir=data / 'run' / 'servers', "
             "logs_dir=data / 'logs', learner_first=200000, learner_end=290000, "
-            "programs=((sys.executable, '-c'),)), worker_uid=190003, hub_uid=190002, "
-            "zygote_at_start=len(sys.argv) > 2))"
+            "programs=((sys.executable, '-c'), (sys.executable, '-P', '-m', "
+            "'jupyterhub.singleuser')), forks=sys.argv[2] != 'none', "
+            "asking_dir=data / 'run' / 'kernels', environments_dir=data / 'environments'), "
+            "worker_uid=190003, hub_uid=190002, simulated_gpus='2', "
+            "zygote_at_start=len(sys.argv) > 3))"
         )
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -114,6 +122,11 @@ class BrokerProcess:
             assert self._process.poll() is None, self.log.read_text()
             assert time.monotonic() < end, self.log.read_text()
             time.sleep(0.02)
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
 
     def kill(self) -> None:
         """End it as a crash would."""

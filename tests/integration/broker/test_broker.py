@@ -15,6 +15,7 @@ import pytest
 from lms.outposts.broker.client import BrokerClient, BrokerRefusedError
 from lms.outposts.broker.processes import ProcessName
 from lms.protocol.broker import ServerLimits, ServerRequest, Verdict
+from lms.protocol.disk import HomeUse
 from tests.integration.broker.conftest import (
     HUB_UID,
     LEARNER_A,
@@ -282,6 +283,27 @@ def test_home_of_one_learner_is_never_given_to_another(broker: BrokerProcess) ->
     client.stop_server("a")
     with pytest.raises(BrokerRefusedError, match="does not belong"):
         client.start_server(request(broker, "a", LEARNER_B, WEB_SERVER, str(free_port())))
+
+
+def test_a_home_over_its_allowance_starts_all_the_same_and_is_told_of(
+    broker: BrokerProcess,
+) -> None:
+    client = BrokerClient(broker.socket)
+    full = HomeUse(username="a", used_bytes=2 << 20, limit_bytes=1, measured_at=1.0)
+    broker.kill()
+    (broker.data / "run" / "servers" / "homes" / "use.json").write_text(
+        json.dumps([full.to_json()])
+    )
+    broker.start()
+    wish = request(broker, "a", LEARNER_A, WEB_SERVER, str(free_port()), disk_bytes=1 << 20)
+    assert client.start_server(wish) > 0
+    (use,) = client.list_homes()
+    assert (use.username, use.limit_bytes) == ("a", 1 << 20)
+    # On a file system with quotas it counts anew.
+    assert use.enforced or use.used_bytes == 2 << 20
+    if not use.enforced:
+        assert "1 homes are nearly full: a 200%" in " ".join(map(str, client.probe().missing))
+    client.stop_server("a")
 
 
 def test_home_that_is_a_link_is_refused(broker: BrokerProcess, tmp_path: Path) -> None:

@@ -156,8 +156,15 @@ def test_a_kernel_of_the_pool_becomes_what_is_asked(tmp_path: Path) -> None:
         assert kernel_of(found).pid == waiting
         said = await say(client, "import os; print(os.getcwd(), __session__, os.getpid())")
         assert said == f"{tmp_path} n.ipynb {waiting}"
-        # Another waits already, in the background.
-        assert pool.wait_until_started(_SECONDS)
+        # What it ran while it waited left no trace.
+        said = await say(client, "print(In, Out, get_ipython().execution_count)")
+        assert said.endswith("{} 3"), said
+        assert said.startswith("['', 'import os;"), said
+        # Another waits soon, in the background.
+        end = time.monotonic() + _SECONDS
+        while not pool.pids():
+            assert time.monotonic() < end
+            await asyncio.sleep(0.05)
         assert waiting not in pool.pids()
         client.stop_channels()
         await found.shutdown_kernel(now=True)
@@ -291,3 +298,17 @@ def test_kernels_end_with_a_killed_owner(tmp_path: Path) -> None:
         owner.kill()
     assert kernel.wait_for_end(20)
     shutil.rmtree(folder)
+
+
+def test_without_a_broker_a_kernel_called_python_needs_no_path(tmp_path: Path) -> None:
+    async def story() -> None:
+        found = manager(server_socket=str(tmp_path / "nobody.sock"))
+        assert found.kernel_spec is not None
+        found.kernel_spec.argv = ["python", *STOCK[1:]]
+        client = await started(found, cwd=str(tmp_path), env={**os.environ, "PATH": "/nowhere"})
+        assert isinstance(kernel_of(found), subprocess.Popen)
+        assert await say(client, "import sys; print(sys.executable)") == sys.executable
+        client.stop_channels()
+        await found.shutdown_kernel(now=True)
+
+    asyncio.run(story())

@@ -101,6 +101,9 @@ def test_a_learners_server_runs_as_the_learner_and_outlives_the_hub(place: HubPl
             assert run_in_kernel(stack, browser, "minsu", "import os; print(os.getuid())") == (
                 f"{LEARNER}\n"
             )
+            assert run_in_kernel(
+                stack, browser, "minsu", "print(open('/proc/self/comm').read())"
+            ) == ("seodang-kernel\n\n")
         with _hub(place):
             assert stack.api(browser, "minsu") == 200
             browser.get(f"{place.hub_url}/hub/logout")

@@ -19,7 +19,7 @@ from lms.outposts.runner.source import AssignmentSource
 from lms.protocol.grading import Limits, RunStatus
 from tests.factories.notebooks import checked, notebook, solution
 from tests.fakes import jobs
-from tests.integration.worker import slurm as recipe
+from tests.fakes import slurm as recipe
 
 pytestmark = [
     pytest.mark.slow,

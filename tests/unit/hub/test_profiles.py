@@ -58,6 +58,15 @@ def test_the_shipped_file_gives_everyone_a_profile() -> None:
     assert choose_profile(profiles, {}, []).memory_bytes >= 1 << 30
 
 
+def test_a_cap_is_the_servers_only_where_it_is_no_leases(tmp_path: Path) -> None:
+    (tmp_path / "profiles.toml").write_text(
+        "[profile.short]\nmemory_mb = 1\nprocesses = 1\ncap_minutes = 60\n"
+        '[profile.gpu]\nmemory_mb = 1\nprocesses = 1\ncap_minutes = 60\ngpu = "whole"\n'
+    )
+    profiles = read_profiles(tmp_path / "profiles.toml")
+    assert {key: one.cap_minutes for key, one in profiles.items()} == {"short": 60, "gpu": 0}
+
+
 def test_a_file_without_profiles_is_refused(tmp_path: Path) -> None:
     (tmp_path / "profiles.toml").write_text("")
     with pytest.raises(ValueError, match="names no profile"):

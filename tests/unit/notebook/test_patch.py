@@ -215,6 +215,18 @@ def test_metadata_of_the_notebook_follows_where_it_is_as_released() -> None:
     assert patched.changes == ()
 
 
+def test_another_kernel_follows_whatever_title_jupyter_gave_the_old_one() -> None:
+    old, new, mine = copy.deepcopy(OLD), copy.deepcopy(OLD), student()
+    for node, name in ((old, "seodang-1"), (mine, "seodang-1"), (new, "seodang-2")):
+        node["metadata"] = {"kernelspec": {"name": name, "display_name": "Python 3 (course)"}}
+    mine["metadata"]["kernelspec"]["display_name"] = "Python 3 (tiny 1)"
+    patched = patch_notebook(to_bytes(old), to_bytes(new), to_bytes(mine))
+    assert json.loads(patched.content)["metadata"] == new["metadata"]
+    mine["metadata"]["kernelspec"]["name"] = "my-own"
+    patched = patch_notebook(to_bytes(old), to_bytes(new), to_bytes(mine))
+    assert json.loads(patched.content)["metadata"]["kernelspec"]["name"] == "my-own"
+
+
 @pytest.mark.parametrize("content", [b"", b"[1]", b'{"nbformat": 3, "cells": []}', b"\xff"])
 def test_what_is_no_notebook_stays_as_it_is(content: bytes) -> None:
     patched = patch_notebook(to_bytes(OLD), to_bytes(corrected(lambda c: c.pop())), content)

@@ -101,7 +101,8 @@ def test_other_socket_families_are_unknown(machine: str, family: int) -> None:
 
 @pytest.mark.parametrize("machine", MACHINES)
 def test_terminal_injection_is_refused(machine: str) -> None:
-    assert judge(machine, IOCTL[machine], 0, 0x5412) == "EPERM"
+    for request in (0x5412, 0x401C5820, 0x40086602):
+        assert judge(machine, IOCTL[machine], 0, request) == "EPERM"
     assert judge(machine, IOCTL[machine], 0, 0x541C) == "EPERM"
 
 

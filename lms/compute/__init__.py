@@ -1,0 +1,1 @@
+"""Room: who may compute on what, and how long: profiles, quotas, queue, leases and their use."""
