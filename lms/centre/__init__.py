@@ -1,0 +1,1 @@
+"""Centres: offline venues, their journals, and what becomes of their work at central."""
