@@ -46,7 +46,7 @@ class NoBearerError(ForbiddenError):
 class HubTokens:
     """Asks the Hub whose a token is, and remembers the answer for a moment."""
 
-    hub_url: str
+    hub_api_url: str
     _known: dict[str, tuple[str, float]] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
 
@@ -69,7 +69,7 @@ class HubTokens:
             with requests.Session() as http:
                 http.trust_env = False
                 answer = http.get(
-                    f"{self.hub_url}/hub/api/user",
+                    f"{self.hub_api_url}/user",
                     headers={"Authorization": f"token {token}"},
                     timeout=HUB_SECONDS,
                     allow_redirects=False,
@@ -98,7 +98,7 @@ class HubTokens:
 
 def init_bearers(app: Flask, settings: Settings) -> None:
     """Let `app` ask the Hub, at its own address behind the proxy."""
-    app.extensions[_EXTENSION] = HubTokens(f"http://127.0.0.1:{settings.hub_port + 1}")
+    app.extensions[_EXTENSION] = HubTokens(settings.hub_api_url)
 
 
 def bearer_username() -> str:

@@ -16,6 +16,8 @@ from lms.protocol.sentences import Sentence, sentence
 
 #: A worker that has not been heard of for this long does not work.
 SILENCE = timedelta(seconds=45)
+#: After this long a silent worker counts as one that was taken away.
+GONE = timedelta(hours=1)
 _HUB_SECONDS = 3
 
 
@@ -41,6 +43,11 @@ def report(system: System) -> list[PartHealth]:
     database = _database(system)
     worker, sandbox = _worker(system) if database.ok else _unknown()
     return [database, _blobs(system), _hub(system), worker, sandbox]
+
+
+def report_pages(system: System) -> list[PartHealth]:
+    """Return how that is without which no page can be served, and nothing else."""
+    return [_database(system), _blobs(system)]
 
 
 def is_well(parts: Sequence[PartHealth]) -> bool:
@@ -70,9 +77,7 @@ def _blobs(system: System) -> PartHealth:
 
 
 def _hub(system: System) -> PartHealth:
-    # The proxy listens on settings.bind; asking it on loopback also works behind a LAN address.
-    host = system.settings.bind if system.settings.bind not in {"0.0.0.0", "::"} else "127.0.0.1"  # noqa: S104
-    url = f"http://{host}:{system.settings.hub_port}/hub/health"
+    url = system.settings.hub_health_url
 
     def ask() -> None:
         requests.get(url, timeout=_HUB_SECONDS).raise_for_status()
@@ -81,22 +86,38 @@ def _hub(system: System) -> PartHealth:
 
 
 def _worker(system: System) -> tuple[PartHealth, PartHealth]:
+    now = clock.now()
     with system.sessions() as session:
-        beat = session.scalar(select(WorkerBeat).order_by(WorkerBeat.at.desc()).limit(1))
-    if beat is None or clock.now() - beat.at > SILENCE:
+        beats = session.scalars(
+            select(WorkerBeat).where(WorkerBeat.at > now - GONE).order_by(WorkerBeat.name)
+        ).all()
+    living = [beat for beat in beats if now - beat.at <= SILENCE]
+    if not living:
         reason = sentence(
             "No grading worker has been heard of for %(seconds)s seconds. "
             "Submissions are kept and will be graded once it is back.",
             seconds=int(SILENCE.total_seconds()),
         )
         return PartHealth(name="worker", ok=False, reason=reason), _unknown()[1]
-    missing = [Sentence.from_json(entry) for entry in beat.missing]
-    return PartHealth(name="worker", ok=True), PartHealth(
+    missing = [Sentence.from_json(entry) for beat in living for entry in beat.missing]
+    return _silent([beat.name for beat in beats if beat not in living]), PartHealth(
         name="sandbox",
         # The operator may have allowed grading without one; every such result is marked.
-        ok=beat.sandbox_ok or system.settings.unsafe_grading,
+        ok=all(beat.sandbox_ok for beat in living) or system.settings.unsafe_grading,
         reason=missing[0] if missing else None,
     )
+
+
+def _silent(names: Sequence[str]) -> PartHealth:
+    if not names:
+        return PartHealth(name="worker", ok=True)
+    reason = sentence(
+        "%(names)s has not been heard of for %(seconds)s seconds; other workers grade. "
+        "What only it can grade is kept until it is back.",
+        names=", ".join(names),
+        seconds=int(SILENCE.total_seconds()),
+    )
+    return PartHealth(name="worker", ok=False, reason=reason)
 
 
 def _unknown() -> tuple[PartHealth, PartHealth]:

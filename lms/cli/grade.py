@@ -9,10 +9,11 @@ from pathlib import Path
 
 import click
 
+from lms.cli.launching import launcher_in
 from lms.cli.verify import asked, verify, verify_options
 from lms.foundation.errors import InvalidError, UnavailableError
 from lms.foundation.settings import load_settings
-from lms.outposts.broker.launcher import DirectLauncher, SandboxUnavailableError
+from lms.outposts.broker.launcher import KernelLauncher, SandboxUnavailableError
 from lms.outposts.runner.errors import KernelStartError, ReleaseError, RunnerError
 from lms.outposts.runner.grade import NotebookOutcome, grade_submission, prepared
 from lms.outposts.runner.source import AssignmentSource, load_source
@@ -65,7 +66,9 @@ def grade(
     except RunnerError as error:
         raise InvalidError(error.sentence) from error
     results: list[Graded] = []
-    for graded in _with_progress(_grade_all(assignment, found, seed), len(found), quiet=as_json):
+    launcher = launcher_in(source, load_settings())
+    grading = _grade_all(assignment, found, seed, launcher)
+    for graded in _with_progress(grading, len(found), quiet=as_json):
         results.append(graded)
         if feedback is not None:
             _write_feedback(feedback, assignment.name, graded)
@@ -76,10 +79,9 @@ def grade(
 
 
 def _grade_all(
-    assignment: AssignmentSource, found: list[FoundSubmission], seed: int
+    assignment: AssignmentSource, found: list[FoundSubmission], seed: int, launcher: KernelLauncher
 ) -> Iterator[Graded]:
     """Grade in parallel, one run a core; results come in the order of `found`."""
-    launcher = DirectLauncher(unsafe=load_settings().unsafe_grading)
 
     def grade_one(submission: FoundSubmission) -> Graded:
         return submission, grade_submission(

@@ -15,7 +15,7 @@ from lms.outposts.broker.client import BrokerClient, BrokerUnavailableError
 from lms.outposts.broker.view import View, can_use_views
 
 #: What of our own environment the parts inherit; the rest stays here.
-_INHERITED = ("LANG", "LC_ALL", "TZ", "PATH", "TMPDIR")
+_INHERITED = ("LANG", "LC_ALL", "TZ", "PATH", "TMPDIR", "SLURM_CONF")
 _SECONDS = 3
 
 
@@ -121,7 +121,6 @@ def _web(settings: Settings, env: dict[str, str]) -> Part:
         *("--workers", str(settings.web_processes)),
         *("--no-control-socket", "--timeout", "120", "--graceful-timeout", "5"),
     )
-    host = "127.0.0.1" if settings.bind == "0.0.0.0" else settings.bind  # noqa: S104
     return Part(
         name="web",
         argv=argv,
@@ -132,7 +131,7 @@ def _web(settings: Settings, env: dict[str, str]) -> Part:
             write=(settings.data_dir / "db", settings.blobs_dir),
             read=(settings.keys_dir / "web", settings.keys_dir / "public"),
         ),
-        ready=_listens(settings.lms_port, host),
+        ready=_listens(settings.lms_port, settings.host),
     )
 
 
@@ -145,7 +144,7 @@ def _worker(settings: Settings, env: dict[str, str]) -> Part:
             settings,
             settings.uids.worker,
             write=(settings.data_dir / "db", settings.blobs_dir),
-            read=(settings.run_dir, settings.keys_dir / "grading"),
+            read=(settings.run_dir, settings.keys_dir / "grading", settings.environments_dir),
         ),
     )
 

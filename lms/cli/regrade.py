@@ -8,13 +8,14 @@ from sqlalchemy.orm import Session
 
 from lms.bootstrap import System, build
 from lms.catalogue.course_file import read_course
+from lms.catalogue.environments import keep, load_requirements
 from lms.catalogue.errors import NotInCatalogueError
+from lms.catalogue.loading import build_for
 from lms.catalogue.models import Assignment
 from lms.catalogue.publishing import stage
 from lms.catalogue.service import get_course
 from lms.foundation import clock
 from lms.foundation.db import transaction
-from lms.foundation.errors import InvalidError
 from lms.foundation.settings import load_settings
 from lms.grading.models import RegradePlan
 from lms.grading.regrades import (
@@ -26,8 +27,6 @@ from lms.grading.regrades import (
     plan_regrade,
 )
 from lms.identity.scopes import SYSTEM
-from lms.outposts.runner.errors import ReleaseError
-from lms.outposts.runner.release import BuiltRelease, build_release
 
 
 @click.group()
@@ -46,10 +45,12 @@ def preview(path: Path, assignment: str, *, as_json: bool) -> None:
     who would gain or lose once the worker has graded.
     """
     system = build(load_settings())
-    key = read_course(path, today=clock.now().date()).key
-    built = _build(path / "source" / assignment)
+    course = read_course(path, today=clock.now().date())
+    requirements = load_requirements(path, course)
     with transaction(system.sessions) as session:
-        found = _find(session, key, assignment)
+        environment = "" if requirements is None else keep(system.blobs, requirements)
+        found = _find(session, course.key, assignment)
+        built = build_for(path, assignment, course.key, environment)
         now = clock.now()
         release = stage(session, system.blobs, found, built, actor=SYSTEM, now=now)
         plan = plan_regrade(session, system.blobs, release, actor=SYSTEM, now=now)
@@ -85,13 +86,6 @@ def discard(plan: int) -> None:
     with transaction(system.sessions) as session:
         discard_plan(session, plan, actor=SYSTEM, now=clock.now())
     click.echo(f"Regrade {plan} is discarded.")
-
-
-def _build(folder: Path) -> BuiltRelease:
-    try:
-        return build_release(folder)
-    except ReleaseError as error:
-        raise InvalidError(error.sentence) from error
 
 
 def _find(session: Session, course: str, assignment: str) -> Assignment:

@@ -101,8 +101,7 @@ def _say(event: Event) -> None:
 
 def _announce(settings: Settings) -> None:
     """Say where it is once all parts work."""
-    host = "127.0.0.1" if settings.bind == "0.0.0.0" else settings.bind  # noqa: S104
-    url = f"http://{host}:{settings.lms_port}/healthz"
+    url = f"http://{settings.host}:{settings.lms_port}/healthz"
     pause = threading.Event()
     while not pause.wait(0.5):
         try:

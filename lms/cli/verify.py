@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from lms.bootstrap import build, receipt_keys
 from lms.catalogue.service import read_manifest
+from lms.cli.launching import launcher_with
 from lms.cli.submit import gather
 from lms.exchange.models import Submission
 from lms.exchange.service import read_submission
@@ -29,7 +30,7 @@ from lms.grading.verifying import (
     notes,
     read_claims,
 )
-from lms.outposts.broker.launcher import DirectLauncher, SandboxUnavailableError
+from lms.outposts.broker.launcher import SandboxUnavailableError
 from lms.outposts.runner.errors import KernelStartError, ReleaseError
 from lms.outposts.runner.grade import grade_submission
 from lms.outposts.runner.source import AssignmentSource, load_source
@@ -196,12 +197,12 @@ def _run_again(
             source,
             files,
             limits=claimed.limits,
-            launcher=DirectLauncher(unsafe=settings.unsafe_grading),
+            launcher=launcher_with(claimed.requirements, settings),
             seed=claimed.seed,
         )
     except SandboxUnavailableError as error:
         return [sentence("No sandbox can be started here: %(problem)s", problem=str(error))]
-    except (KernelStartError, ReleaseError) as error:
+    except (KernelStartError, ReleaseError, UnavailableError) as error:
         return [error.sentence]
     return list(compare(claimed, [outcome.result for outcome in outcomes]))
 

@@ -1,6 +1,5 @@
 """`lms worker`: the grading worker, as the supervisor starts it."""
 
-import functools
 import logging
 import os
 import signal
@@ -11,10 +10,11 @@ import click
 
 from lms.bootstrap import build
 from lms.foundation.settings import load_settings
-from lms.outposts.executors.job import ask_sandbox
-from lms.worker.executors import executor_starter, place_of
+from lms.outposts.broker.lease_client import LeaseClient
+from lms.worker.executors import executor_starter, place_of, sandbox_of
 from lms.worker.grading import Grader
 from lms.worker.health import SandboxHealth
+from lms.worker.leases import LeaseKeeper, keep_leases
 from lms.worker.loop import Worker
 
 
@@ -40,7 +40,7 @@ def worker(resource: str, name: str) -> None:
         system=system,
         grade=Grader(system=system, place=place),
         start_executor=executor_starter(settings),
-        probe=SandboxHealth(functools.partial(ask_sandbox, place)),
+        probe=SandboxHealth(sandbox_of(settings)),
         resource=resource,
         name=name or socket.gethostname() + ("" if resource == "cpu" else f"-{resource}"),
     )
@@ -50,6 +50,12 @@ def worker(resource: str, name: str) -> None:
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
+    socket_path = settings.run_dir / "broker.sock"
+    if resource == "cpu" and socket_path.exists():
+        # Beside the broker, and by one worker alone; another would only do the same twice.
+        keep_leases(
+            LeaseKeeper(sessions=system.sessions, broker=LeaseClient(socket_path), stop=one.stop)
+        )
     one.run()
     logging.shutdown()
     # A thread may still wait for a kernel that nobody wants any more; it ends with this process.

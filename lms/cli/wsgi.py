@@ -6,7 +6,7 @@ here, above both.
 
 from flask import Flask
 
-from lms.api import health, receipts
+from lms.api import health, leases, metrics, receipts, sync
 from lms.api.exchange import init_exchange
 from lms.api.oauth import init_oauth
 from lms.bootstrap import System, build
@@ -18,9 +18,12 @@ def make_application(system: System) -> Flask:
     """Return pages and API for `system`."""
     app = create_app(system)
     app.register_blueprint(health.bp)
+    app.register_blueprint(metrics.bp)
     app.register_blueprint(receipts.bp)
+    app.register_blueprint(sync.bp)
     init_oauth(app, system.settings)
     init_exchange(app, system.settings)
+    app.register_blueprint(leases.bp)
     return app
 
 

@@ -242,7 +242,7 @@ def _insert(connection: Connection, table: Table, stream: IO[bytes]) -> None:
             batch = []
     if batch:
         connection.execute(insert(table), batch)
-    if connection.dialect.name == "postgresql" and "id" in table.columns:
+    if connection.dialect.name == "postgresql" and _has_numbers(table):
         # Rows came with their ids: the next one must not collide.
         connection.execute(
             text(
@@ -250,6 +250,11 @@ def _insert(connection: Connection, table: Table, stream: IO[bytes]) -> None:
                 f'(SELECT coalesce(max(id), 0) + 1 FROM "{table.name}"), false)'
             )
         )
+
+
+def _has_numbers(table: Table) -> bool:
+    """Say whether the database numbers the table's rows by itself."""
+    return "id" in table.columns and table.columns["id"].type.python_type is int
 
 
 def _typed(table: Table, name: str, value: object) -> object:

@@ -66,6 +66,10 @@ class BlobStore:
             )
         return content
 
+    def remove(self, digest: str) -> None:
+        """Delete the bytes of `digest`; for the erasure of a person alone."""
+        self._path(parse_digest(digest)).unlink(missing_ok=True)
+
     def __contains__(self, digest: str) -> bool:
         return self._path(parse_digest(digest)).exists()
 

@@ -10,6 +10,9 @@ from lms.protocol.sentences import sentence
 
 #: What grading may be computed on; the first is the default.
 EXECUTORS = ("processes", "threads", "dask", "slurm")
+SERVER_STARTS = ("zygote", "stock")
+#: Addresses that stand for all addresses of the machine.
+_EVERYWHERE = frozenset({"", "0.0.0.0", "::"})  # noqa: S104
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +49,8 @@ class Settings:
     lms_url: str = ""
     #: Address of the Hub as people's browsers see it; another host name than lms_url (HUB_URL).
     hub_url: str = ""
+    #: Address at which the pages themselves reach a Hub on another machine (LMS_HUB_INNER_URL).
+    hub_inner_url: str = ""
     #: SQLAlchemy URL; empty means SQLite in data_dir (LMS_DATABASE_URL).
     database_url: str = ""
     #: Gunicorn worker processes (LMS_WEB_PROCESSES).
@@ -58,6 +63,14 @@ class Settings:
     dask_scheduler: str = ""
     #: What each Slurm job asks for, for the executor "slurm" (LMS_SLURM_FILE).
     slurm_file: Path | None = None
+    #: How notebook servers start: "zygote" forks them, "stock" executes each (LMS_SERVER_START).
+    server_start: str = "zygote"
+    #: GPUs to make up instead of looking for real ones, "4" or "4x2" (LMS_SIMULATED_GPUS).
+    simulated_gpus: str = ""
+    #: Leases that share one whole GPU by turns (LMS_GPU_TIME_SLICES).
+    gpu_time_slices: int = 1
+    #: What a scraper of /metrics shows that is not on this machine (LMS_METRICS_TOKEN).
+    metrics_token: str = ""
     #: Grade without a sandbox where there is none; marks every result (LMS_UNSAFE_GRADING).
     unsafe_grading: bool = False
     #: Hours until an unused sign-in ends (LMS_SESSION_HOURS).
@@ -78,16 +91,36 @@ class Settings:
             bind=env.get("LMS_BIND") or "127.0.0.1",
             lms_url=(env.get("LMS_URL") or f"http://127.0.0.1:{lms_port}").rstrip("/"),
             hub_url=(env.get("HUB_URL") or f"http://localhost:{hub_port}").rstrip("/"),
+            hub_inner_url=(env.get("LMS_HUB_INNER_URL") or "").rstrip("/"),
             database_url=env.get("LMS_DATABASE_URL") or "",
             web_processes=_number(env, "LMS_WEB_PROCESSES", 2, low=1, high=256),
             grading_runs=_number(env, "LMS_GRADING_RUNS", 2, low=1, high=256),
             grading_executor=_one_of(env, "LMS_GRADING_EXECUTOR", EXECUTORS),
             dask_scheduler=env.get("LMS_DASK_SCHEDULER") or "",
             slurm_file=Path(env["LMS_SLURM_FILE"]) if env.get("LMS_SLURM_FILE") else None,
+            server_start=_one_of(env, "LMS_SERVER_START", SERVER_STARTS),
+            simulated_gpus=env.get("LMS_SIMULATED_GPUS", "").strip(),
+            gpu_time_slices=_number(env, "LMS_GPU_TIME_SLICES", 1, low=1, high=64),
+            metrics_token=env.get("LMS_METRICS_TOKEN", "").strip(),
             unsafe_grading=env.get("LMS_UNSAFE_GRADING") == "1",
             session_hours=_number(env, "LMS_SESSION_HOURS", 12, low=1, high=24 * 30),
             max_upload_bytes=_number(env, "LMS_MAX_UPLOAD_BYTES", 64 << 20, low=1024, high=1 << 40),
         )
+
+    @property
+    def host(self) -> str:
+        """Where our own parts reach what listens on `bind`: every address includes loopback."""
+        return "127.0.0.1" if self.bind in _EVERYWHERE else self.bind
+
+    @property
+    def hub_health_url(self) -> str:
+        """Where the Hub says that it is there; on this machine by way of its proxy."""
+        return f"{self.hub_inner_url or f'http://{self.host}:{self.hub_port}'}/hub/health"
+
+    @property
+    def hub_api_url(self) -> str:
+        """Where the Hub says whose a token is; on this machine past its proxy."""
+        return f"{self.hub_inner_url or f'http://127.0.0.1:{self.hub_port + 1}'}/hub/api"
 
     @property
     def database(self) -> str:
@@ -113,6 +146,11 @@ class Settings:
     def run_dir(self) -> Path:
         """Sockets and process files; nothing in it outlives a restart of the machine."""
         return self.data_dir / "run"
+
+    @property
+    def environments_dir(self) -> Path:
+        """What courses' environments are built into, one folder each."""
+        return self.data_dir / "environments"
 
     @property
     def logs_dir(self) -> Path:

@@ -11,12 +11,14 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha512
 from pathlib import Path
 from typing import Any
 
 import rfc8785
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 
@@ -24,6 +26,7 @@ from lms.foundation.errors import InvalidError, UnavailableError
 from lms.protocol.sentences import sentence
 
 ALGORITHM = "Ed25519"
+_FIELD = (1 << 255) - 19
 _PRIVATE = "receipt_key.json"
 _PUBLIC = "receipt_keys.json"
 
@@ -46,6 +49,15 @@ class Signer:
         signature = {"algorithm": ALGORITHM, "key": self.key_id, "value": value}
         document = {"record": record, "signature": signature}
         return json.dumps(document, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
+
+    def agree(self, other: Ed25519PublicKey) -> bytes:
+        """Return a secret that only this key's owner and the other's can know (X25519).
+
+        Both keys are taken in their Montgomery form, as libsodium does: one pair signs and agrees.
+        """
+        seed = self._key.private_bytes_raw()
+        mine = X25519PrivateKey.from_private_bytes(sha512(seed).digest()[:32])
+        return mine.exchange(X25519PublicKey.from_public_bytes(_montgomery(other)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +160,13 @@ def read_signed(text: str, keys: Mapping[str, Ed25519PublicKey]) -> dict[str, An
             sentence("The signature does not fit: the receipt was changed after it was signed.")
         ) from error
     return dict(record)
+
+
+def _montgomery(key: Ed25519PublicKey) -> bytes:
+    """Return u = (1 + y) / (1 - y) of a point of edwards25519 (RFC 7748, section 4.1)."""
+    y = int.from_bytes(key.public_bytes_raw(), "little") & (1 << 255) - 1
+    u = (1 + y) * pow(1 - y, -1, _FIELD) % _FIELD
+    return u.to_bytes(32, "little")
 
 
 def _import(text: str) -> OKPKey:

@@ -89,10 +89,12 @@ def score_of(run: Run) -> float | None:
 
 
 def choose(attempts: Sequence[Submission], runs: Mapping[int, Run]) -> Standing | None:
-    """Return which of a person's attempts at one task stands; `attempts` are newest first."""
+    """Return which of a person's attempts at one task stands: the one handed in last that counts.
+
+    Attempts are numbered as they come in; one from a centre may have been handed in long before.
+    """
     if not attempts:
         return None
-    counted = next(
-        (one for one in attempts if one.id in runs and counts(runs[one.id])), attempts[0]
-    )
+    newest = sorted(attempts, key=lambda one: (one.submitted_at, one.attempt), reverse=True)
+    counted = next((one for one in newest if one.id in runs and counts(runs[one.id])), newest[0])
     return Standing(submission=counted, run=runs.get(counted.id))

@@ -29,7 +29,11 @@ SCOPES: Mapping[str, frozenset[Role]] = {
     "submission:decide": frozenset({Role.INSTRUCTOR}),
     "roster:read": frozenset({Role.GRADER, Role.INSTRUCTOR, Role.OBSERVER}),
     "roster:write": frozenset({Role.INSTRUCTOR}),
+    "compute:use": frozenset({Role.STUDENT, Role.GRADER, Role.INSTRUCTOR}),
+    "compute:read": frozenset({Role.INSTRUCTOR}),
+    "compute:reserve": frozenset({Role.INSTRUCTOR}),
     # Held by administrators alone.
+    "compute:manage": frozenset(),
     "person:write": frozenset(),
     "system:read": frozenset(),
 }

@@ -78,6 +78,22 @@ def add_person(  # noqa: PLR0913 - what an account is made of
     return person, secret
 
 
+def add_placeholder(
+    session: Session, username: str, display_name: str, *, now: datetime, uids: Uids
+) -> Person:
+    """Add somebody who is known from elsewhere and cannot sign in; no password is ever right."""
+    rules.check_username(username)
+    person = Person(
+        username=username,
+        display_name=rules.check_display_name(display_name),
+        os_uid=_take_name(session, username, now=now, uids=uids),
+        created_at=now,
+    )
+    session.add(person)
+    session.flush()
+    return person
+
+
 def _take_name(session: Session, username: str, *, now: datetime, uids: Uids) -> int:
     """Enter the name and the next OS user id into the ledger; return the id."""
     for _ in range(_UID_TRIES):

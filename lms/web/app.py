@@ -7,7 +7,7 @@ from jinja2 import StrictUndefined
 
 from lms.bootstrap import System
 from lms.foundation.resources import resource_dir
-from lms.web import account, admin, status
+from lms.web import account, admin, compute_board, compute_quotas, status
 from lms.web.access import init_access
 from lms.web.chrome import init_chrome
 from lms.web.database import init_database
@@ -15,12 +15,13 @@ from lms.web.dates import init_dates
 from lms.web.errors import init_errors
 from lms.web.i18n import init_languages
 from lms.web.icons import init_icons
-from lms.web.instructor import corrections, holds
+from lms.web.instructor import corrections, holds, seats
 from lms.web.instructor import offerings as teaching
 from lms.web.instructor import submissions as marking
 from lms.web.student import (
     assignments,
     catalogue,
+    compute,
     courses,
     grades,
     home,
@@ -40,8 +41,9 @@ _STUDENT = (
     assignments,
     submissions,
     grades,
+    compute,
 )
-_INSTRUCTOR = (teaching, marking, holds, corrections)
+_INSTRUCTOR = (teaching, marking, holds, corrections, seats)
 
 
 def create_app(system: System) -> Flask:
@@ -62,7 +64,7 @@ def create_app(system: System) -> Flask:
     init_database(app, system.settings.database, system.bus)
     _init_pages(app)
     _init_identity(app, system)
-    for page in (*_STUDENT, *_INSTRUCTOR, status):
+    for page in (*_STUDENT, *_INSTRUCTOR, compute_board, compute_quotas, status):
         app.register_blueprint(page.bp)
     return app
 

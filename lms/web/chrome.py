@@ -181,7 +181,11 @@ def _place() -> str:
 
 
 def _account(actor: Actor) -> tuple[NavItem, ...]:
-    items = [NavItem(gettext("My account"), "/account", "person")]
+    items = [
+        NavItem(gettext("My account"), "/account", "person"),
+        NavItem(gettext("My compute"), "/compute", "chip"),
+    ]
     if actor.is_admin:
         items.append(NavItem(gettext("People"), "/admin/people", "people"))
+        items.append(NavItem(gettext("GPUs"), "/admin/compute", "grades"))
     return tuple(items)

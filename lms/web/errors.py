@@ -66,7 +66,7 @@ def wants_json() -> bool:
     """Say whether the asker is a program; /oauth/authorize is where browsers come by."""
     if request.path == "/oauth/authorize":
         return False
-    return request.path.startswith(("/api/", "/oauth/", "/.well-known/", "/healthz"))
+    return request.path.startswith(("/api/", "/oauth/", "/.well-known/", "/healthz", "/metrics"))
 
 
 def show_error(page: ErrorPage) -> ResponseReturnValue:

@@ -12,8 +12,6 @@ from lms.protocol.sentences import sentence
 
 #: How long the Hub may take to say that it is there, in seconds.
 HUB_SECONDS = 2.0
-#: Addresses that listen everywhere or here.
-_LOCAL = frozenset({"", "0.0.0.0", "::", "127.0.0.1", "localhost"})  # noqa: S104
 
 
 def launch_url(system: System, task: OfferedAssignment, *, notebook: str = "") -> str:
@@ -31,11 +29,10 @@ def launch_url(system: System, task: OfferedAssignment, *, notebook: str = "") -
 
 def check_hub(settings: Settings) -> None:
     """Ask the Hub, through its proxy, whether it is there; raises UnavailableError."""
-    host = "127.0.0.1" if settings.bind in _LOCAL else settings.bind
     try:
         with requests.Session() as http:
             http.trust_env = False
-            answer = http.get(f"http://{host}:{settings.hub_port}/hub/health", timeout=HUB_SECONDS)
+            answer = http.get(settings.hub_health_url, timeout=HUB_SECONDS)
             answer.raise_for_status()
     except requests.RequestException as error:
         raise UnavailableError(

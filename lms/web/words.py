@@ -20,6 +20,7 @@ _VIAS: Mapping[str, Sentence] = {
     "page": sentence("uploaded in the page"),
     "notebook": sentence("from the notebook server"),
     "command": sentence("by lms submit"),
+    "centre": sentence("at a centre"),
 }
 _LANGUAGES = {"ko": "한국어", "en": "English"}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.stack import ROOT, Stack, running
+from tests.stack import ROOT, Stack, start, wait_until_well
 
 CHROMIUM_FLAGS = [
     "--no-sandbox",
@@ -21,11 +21,16 @@ CHROMIUM_FLAGS = [
 ]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """One system for all journeys."""
-    with running(tmp_path_factory.mktemp("journeys") / "data") as stack:
+    """One system for all journeys, with one GPU that is simulated."""
+    data = tmp_path_factory.mktemp("journeys") / "data"
+    stack = start(data, extra={"LMS_SIMULATED_GPUS": "1"})
+    try:
+        wait_until_well(stack, 300)
         yield stack
+    finally:
+        stack.stop()
 
 
 @pytest.fixture(scope="module")

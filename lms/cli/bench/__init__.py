@@ -8,6 +8,8 @@ from lms.cli.lazy import LazyGroup
 TARGETS: dict[str, str] = {
     "grade": "lms.cli.bench.grade:grade",
     "kernel": "lms.cli.bench.kernel:kernel",
+    "spawn": "lms.cli.bench.spawn:spawn",
+    "sync": "lms.cli.bench.sync:sync",
 }
 
 

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from lms.exchange.models import Submission
 from lms.grading import service as grading
 from lms.grading.models import CellScore, NotebookRun, Run
+from lms.grading.queue import PARKED
 from lms.grading.rules import Verdict
 from lms.protocol.grading import Integrity, RunStatus
 from lms.protocol.sentences import sentence
@@ -112,15 +113,16 @@ def status_block(database: Session, submission: Submission, run: Run | None) -> 
     """Return where a submission stands and what happened to it."""
     status = RunStatus.QUEUED if run is None else RunStatus(run.status)
     ahead = 0
-    if run is not None and status is RunStatus.QUEUED:
+    is_parked = run is not None and run.resource == PARKED
+    if run is not None and status is RunStatus.QUEUED and not is_parked:
         ahead = grading.queue_position(database, run)
     return StatusBlock(
         href=f"/submissions/{submission.id}/status",
         page_href=f"/submissions/{submission.id}",
-        stamp=f"{run.id if run else 0}-{status}-{ahead}",
+        stamp=f"{run.id if run else 0}-{status}-{ahead}{'-parked' if is_parked else ''}",
         state=state_of_run(run),
         under_way=is_under_way(status),
-        hint=_hint(status, ahead),
+        hint=_parked_words() if is_parked else _hint(status, ahead),
         steps=tuple(_steps(submission, run, status, ahead)),
     )
 
@@ -131,6 +133,13 @@ def _hint(status: RunStatus, ahead: int) -> str:
     if status is RunStatus.RUNNING:
         return gettext("This usually takes less than a minute. You can close this page.")
     return ""
+
+
+def _parked_words() -> str:
+    return gettext(
+        "The packages of this course are not set up here yet. Marking begins by itself once they "
+        "are, and the wait costs you nothing. You can close this page."
+    )
 
 
 def _queue_words(ahead: int) -> str:
@@ -154,6 +163,8 @@ def _steps(
             if not ahead
             else gettext("Queued, %(n)s ahead", n=ahead)
         )
+        if run is not None and run.resource == PARKED:
+            waiting = gettext("Waiting for the course's packages")
         return [received, Step(text=waiting, mark="at"), Step(text=gettext("Marking"), mark="to"),
                 to_come]  # fmt: skip
     queued = Step(text=_queued_words(run), happened_at=run.queued_at)

@@ -1,11 +1,14 @@
 import tarfile
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, func, select, text
 from sqlalchemy.orm import Session
 
+from lms.catalogue.models import Offering
+from lms.compute import bookings, reconcile, service
+from lms.compute.rules import Cause, Need
 from lms.exchange.models import Submission
 from lms.exchange.service import read_submission
 from lms.foundation.backup import check_backup, read_backup, write_backup
@@ -15,6 +18,7 @@ from lms.foundation.errors import ConflictError, InvalidError
 from lms.foundation.events import EventBus
 from lms.grading.audit import Act, append, check_chain
 from lms.identity.models import Person
+from lms.identity.scopes import SYSTEM
 from lms.migrations.run import differences, head_revision, upgrade
 from tests.factories import (
     make_enrolment,
@@ -25,6 +29,7 @@ from tests.factories import (
     make_task,
     notebook,
 )
+from tests.factories.compute import ask, make_student, simulated, started
 
 
 @pytest.fixture
@@ -57,7 +62,24 @@ def _fill(session: Session, blobs: BlobStore) -> None:
     run = make_run(session, submission)
     for number in range(3):
         append(session, Act.FINISHED, {"run": f"{run.id}-{number}"}, now=submission.submitted_at)
+    _lease_gpus(session, offering, submission.submitted_at)
     session.commit()
+
+
+def _lease_gpus(session: Session, offering: Offering, at: datetime) -> None:
+    """Have a lease that is over, one that runs, and a reservation."""
+    reconcile.take_stock(session, simulated(1, 2), now=at)
+    for number in range(2):
+        _, actor = make_student(session, offering)
+        lease = ask(session, actor, offering, now=at, profile="gpu-slice")
+        started(session, lease, now=at)
+        if number == 0:
+            service.end(session, lease.id, Cause.LOST, now=at + timedelta(hours=1))
+    later = at + timedelta(days=1)
+    slot = bookings.Slot(
+        need=Need.SLICE, seats=1, starts_at=later, ends_at=later + timedelta(hours=1)
+    )
+    bookings.reserve(session, slot, offering_id=offering.id, actor=SYSTEM, now=at)
 
 
 def test_restored_system_has_every_row_blob_and_key(

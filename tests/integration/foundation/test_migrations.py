@@ -54,6 +54,7 @@ def test_rows_of_the_first_tables_are_kept_and_get_what_is_new(empty: Engine) ->
         assert connection.scalar(select(_table(connection, "cell_score").c.grade_id)) == "q1"
         assert connection.scalar(select(_table(connection, "offering").c.practice)) is False
         assert connection.scalar(select(_table(connection, "release").c.staged)) is False
+        assert connection.scalar(select(_table(connection, "release").c.environment)) == ""
 
 
 def _table(connection: Connection, name: str) -> Table:

@@ -39,9 +39,9 @@ def test_only_machines_views_go_without_cookies_and_tokens(app: Flask) -> None:
         access = declared_access(app.view_functions[rule.endpoint])
         assert access
         if access.audience is Audience.MACHINE:
-            assert rule.rule.startswith(("/oauth/", "/.well-known/", "/api/", "/healthz")), (
-                rule.rule
-            )
+            assert rule.rule.startswith(
+                ("/oauth/", "/.well-known/", "/api/", "/healthz", "/metrics")
+            ), rule.rule
 
 
 def test_every_admin_page_is_closed_to_others(
@@ -74,7 +74,7 @@ def test_pages_and_hub_must_not_share_a_host_name(make_app: MakeApp) -> None:
 
 
 def test_while_the_database_does_not_answer_public_pages_come_and_others_say_why(
-    people: People, sign_in: SignInPage, monkeypatch: pytest.MonkeyPatch
+    people: People, sign_in: SignInPage
 ) -> None:
     people.add("minseo")
     browser = sign_in("minseo")
@@ -82,12 +82,13 @@ def test_while_the_database_does_not_answer_public_pages_come_and_others_say_why
     def broken(*_: object, **__: object) -> None:
         raise OperationalError("SELECT", {}, Exception("gone"))
 
-    monkeypatch.setattr(identity, "find_sign_in", broken)
-    assert browser.get("/signed-out").status_code == 200
-    answer = browser.get("/account")
-    assert answer.status_code == 503
-    assert "<main" in answer.text
-    monkeypatch.undo()
+    # A context of its own: to undo the test's would put the real clock back, too.
+    with pytest.MonkeyPatch.context() as while_broken:
+        while_broken.setattr(identity, "find_sign_in", broken)
+        assert browser.get("/signed-out").status_code == 200
+        answer = browser.get("/account")
+        assert answer.status_code == 503
+        assert "<main" in answer.text
     assert browser.get("/account").status_code == 200
 
 

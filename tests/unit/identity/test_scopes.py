@@ -8,8 +8,8 @@ from lms.identity.scopes import SCOPES, SYSTEM, Actor, Role
 
 #: What each role may do in its offering, written out once more by hand.
 MAY = {
-    Role.STUDENT: {"course:read", "release:fetch", "submission:write"},
-    Role.GRADER: {"course:read", "release:fetch", "submission:read", "roster:read"},
+    Role.STUDENT: {"course:read", "release:fetch", "submission:write", "compute:use"},
+    Role.GRADER: {"course:read", "release:fetch", "submission:read", "roster:read", "compute:use"},
     Role.OBSERVER: {"course:read", "submission:read", "roster:read"},
     Role.INSTRUCTOR: {
         "course:read",
@@ -21,6 +21,8 @@ MAY = {
         "submission:decide",
         "roster:read",
         "roster:write",
+        "compute:use",
+        "compute:read",
     },
 }
 
