@@ -6,6 +6,7 @@ does so again and again: whatever one round could not do, a later one does.
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -23,6 +24,8 @@ LOG = logging.getLogger("lms.leases")
 
 #: How long between two rounds, in seconds: usually, on a machine without any GPU, after a failure.
 ROUND_SECONDS, QUIET_SECONDS, TROUBLE_SECONDS = 0.4, 5.0, 2.0
+#: How many leases are being ended at a time, and how long a round waits for that.
+ENDS_AT_ONCE, END_SECONDS = 16, 1.0
 #: How often the broker is asked what runs: with leases at hand, and without.
 LOOK, IDLE_LOOK = timedelta(seconds=2), timedelta(seconds=15)
 #: How often the devices are counted anew.
@@ -44,6 +47,9 @@ class LeaseKeeper:
     _looked_at: datetime = _LONG_AGO
     _turned_at: datetime = _LONG_AGO
     _trouble: str = ""
+    #: The leases that are being ended now, and why others have to wait.
+    _ends: dict[str, threading.Thread] = field(default_factory=dict)
+    _refused: dict[str, str] = field(default_factory=dict)
     #: Whether anything can be granted at all.
     _has_devices: bool = True
 
@@ -124,10 +130,39 @@ class LeaseKeeper:
         # Before the grants: what one frees, the next is granted.
         with self.sessions() as session:
             ended = reconcile.list_revocations(session)
-        for lease_id, cause in ended:
-            self.broker.revoke(lease_id, cause.value)
+        self._begin_ends([(lease_id, cause.value) for lease_id, cause in ended])
+
+    def _begin_ends(self, ended: list[tuple[str, str]]) -> None:
+        self._ends = {name: thread for name, thread in self._ends.items() if thread.is_alive()}
+        begun = []
+        for words in ended:
+            if words[0] not in self._ends and len(self._ends) < ENDS_AT_ONCE:
+                begun.append(threading.Thread(target=self._end, args=words, daemon=True))
+                self._ends[words[0]] = begun[-1]
+                begun[-1].start()
+        # Most ends take a moment; those that hang are not waited for again.
+        until = time.monotonic() + END_SECONDS
+        for thread in begun:
+            thread.join(max(0.0, until - time.monotonic()))
+
+    def _end(self, lease_id: str, cause: str) -> None:
+        # In a thread of its own: what hangs in a driver keeps nobody else waiting.
+        try:
+            self.broker.revoke(lease_id, cause)
             with transaction(self.sessions) as session:
                 reconcile.note_revoked(session, lease_id, now=self.now())
+        except (BrokerUnavailableError, BrokerRefusedError, SQLAlchemyError) as error:
+            # Tried again in the next round.
+            self._refuse(lease_id, error)
+        else:
+            self._refused.pop(lease_id, None)
+
+    def _refuse(self, lease_id: str, error: Exception) -> None:
+        # Once, not twice a second.
+        why = str(error).splitlines()[0]
+        if self._refused.get(lease_id) != why:
+            LOG.warning("lease %s waits: %s", lease_id, why)
+        self._refused[lease_id] = why
 
     def _pass_on_grants(self) -> None:
         with self.sessions() as session:
@@ -142,8 +177,9 @@ class LeaseKeeper:
                 )
             except BrokerRefusedError as error:
                 # Tried again until it is due; the others must not wait for it.
-                LOG.warning("the broker refuses the lease %s: %s", grant.lease, error)
+                self._refuse(grant.lease, error)
                 continue
+            self._refused.pop(grant.lease, None)
             with transaction(self.sessions) as session:
                 reconcile.start(session, grant.lease, now=self.now())
 
@@ -160,7 +196,7 @@ class LeaseKeeper:
             found = reconcile.compare(session, running, now=now)
         for orphan in found.orphans:
             LOG.warning("the lease %s is unknown here; its kernels are ended", orphan)
-            self.broker.revoke(orphan, "orphan")
+        self._begin_ends([(orphan, "orphan") for orphan in found.orphans])
         for lease_id in found.ended:
             LOG.warning("lease %s has no kernel any more", lease_id)
 

@@ -13,6 +13,7 @@ from lms.compute.models import Lease
 from lms.compute.rules import Cause
 from lms.foundation import clock
 from lms.foundation.db import transaction
+from lms.outposts.broker.client import BrokerRefusedError
 from lms.worker.leases import LeaseKeeper
 from tests.factories import actor_of, make_person
 from tests.factories.compute import TERMS
@@ -66,6 +67,53 @@ def test_the_next_in_the_queue_can_use_a_freed_gpu_within_a_second(
     finally:
         keeper.stop.set()
         thread.join(10)
+
+
+class Stubborn(FakeGpuBroker):
+    """Cannot end one lease for now, as when a process hangs in a driver: says so, or is silent."""
+
+    hangs = ""
+
+    def __init__(self, freed: threading.Event | None) -> None:
+        FakeGpuBroker.__init__(self, "2")
+        self._freed = freed
+
+    def revoke(self, lease: str, reason: str) -> None:
+        if lease == self.hangs:
+            if self._freed is None:
+                raise BrokerRefusedError("the lease cannot be ended yet")
+            assert self._freed.wait(30)
+        FakeGpuBroker.revoke(self, lease, reason)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("how", ["refused", "silent"])
+def test_a_lease_that_cannot_be_ended_keeps_nobody_else_waiting(
+    sessions: sessionmaker[Session], which: int, how: str
+) -> None:
+    freed_at_last = threading.Event()
+    broker = Stubborn(None if how == "refused" else freed_at_last)
+    keeper = LeaseKeeper(sessions=sessions, broker=broker)
+    keeper.step()
+    held = [_wish(sessions, number) for number in range(2)]
+    keeper.step()
+    broker.hangs, freed = held[which], held[1 - which]
+    for lease_id in held:
+        with transaction(sessions) as session:
+            service.end(session, lease_id, Cause.PERSON, now=clock.now())
+    waiting = [_wish(sessions, number) for number in range(2, 4)]
+    keeper.step()
+    with sessions() as session:
+        places = {session.get_one(Lease, one).devices[0]: one for one in waiting}
+        (free,) = session.get_one(Lease, freed).devices
+        (stuck,) = session.get_one(Lease, broker.hangs).devices
+        assert session.get_one(Lease, places[free]).started_at is not None
+        assert session.get_one(Lease, places[stuck]).started_at is None, "not on a held device"
+        assert session.get_one(Lease, broker.hangs).revoked_at is None
+    broker.hangs = ""
+    freed_at_last.set()
+    keeper.step()
+    _until_started(sessions, places[stuck])
 
 
 def _wish(sessions: sessionmaker[Session], number: int) -> str:
