@@ -50,7 +50,7 @@ def join() -> Response:
 def state(centre: str) -> Response:
     """Return what central has of a centre's journal, what it lacks, and its orders."""
     with reading() as session:
-        _recognise(session, centre)
+        recognise(session, centre)
     epoch = _number("epoch")
     return _signed(answer(_place(), centre, epoch, sync_signer(_settings()), now=clock.now()))
 
@@ -60,7 +60,7 @@ def state(centre: str) -> Response:
 def journal(centre: str) -> Response:
     """Take in a parcel."""
     with reading() as session:
-        _recognise(session, centre)
+        recognise(session, centre)
     content = request.get_data(cache=False)
     return _signed(take_parcel(_place(), content, sync_signer(_settings()), now=clock.now()))
 
@@ -70,7 +70,7 @@ def journal(centre: str) -> Response:
 def blob(centre: str, name: str) -> Response:
     """Return how many bytes of a blob have come."""
     with reading() as session:
-        _recognise(session, centre)
+        recognise(session, centre)
     return _signed(str(blob_size(system().blobs, centre, f"sha256:{name}")))
 
 
@@ -80,7 +80,7 @@ def put_blob(centre: str, name: str) -> Response:
     """Add to a blob at an offset; returns how many bytes have come."""
     offset, total = _number("offset"), _number("total")
     with transaction() as session:
-        _recognise(session, centre)
+        recognise(session, centre)
         have = take_chunk(
             session,
             system().blobs,
@@ -93,8 +93,8 @@ def put_blob(centre: str, name: str) -> Response:
     return _signed(str(have))
 
 
-def _recognise(session: Session, centre: str) -> None:
-    """Raise ForbiddenError unless the request is signed by this centre for this address."""
+def recognise(session: Session, centre: str) -> Centre:
+    """Return the centre that signed for this address; raises ForbiddenError."""
     found = session.get(Centre, centre)
     parts = urlsplit(request.full_path)
     path = f"{parts.path}?{parts.query}" if parts.query else parts.path
@@ -105,8 +105,9 @@ def _recognise(session: Session, centre: str) -> None:
         )
     except InvalidError as error:
         raise _stranger() from error
-    if record != meant:
+    if found is None or record != meant:
         raise _stranger()
+    return found
 
 
 def _stranger() -> ForbiddenError:

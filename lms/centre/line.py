@@ -1,17 +1,23 @@
 """The line to central: HTTP that is believed only when its answer is signed."""
 
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import requests
+from requests.auth import AuthBase
 
+from lms.centre.sending import sign_request
 from lms.foundation.errors import ConflictError, UnavailableError
+from lms.foundation.signing import Signer
+from lms.outposts.bundles.http import HttpSource
+from lms.outposts.bundles.problems import SourceError
 from lms.protocol.sentences import sentence
 
 HEADER = "X-Seodang-Centre"
 #: What an answer of ours is sent as; a captive portal's page is not.
 CONTENT_TYPE = "application/vnd.seodang.sync"
 _SECONDS = 60
-_OUR_FAULT, _ERROR = 500, 400
+_OUR_FAULT, _ERROR, _FORBIDDEN = 500, 400, 403
 _MAX_ANSWER = 64 << 20
 
 
@@ -51,6 +57,36 @@ class HttpLine:
                 )
             )
         return answer.content
+
+
+class CentralBundles(HttpSource):
+    """Central's signed repository, as a centre may read it."""
+
+    def __init__(self, url: str, centre: str, signer: Signer) -> None:
+        session = requests.Session()
+        session.auth = _Auth(signer, centre)
+        session.headers["Accept-Language"] = "en"
+        super().__init__(f"{url}/api/sync/{centre}/bundles", session)
+        self.name = url
+
+    def _problem(self, answer: requests.Response, path: str) -> SourceError:
+        if answer.status_code == _FORBIDDEN:
+            return SourceError(sentence("Central says: %(what)s", what=_message(answer)))
+        return super()._problem(answer, path)
+
+
+class _Auth(AuthBase):
+    """Signs each request of a session as a centre's."""
+
+    def __init__(self, signer: Signer, centre: str) -> None:
+        self._signer, self._centre = signer, centre
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Add the header by which central knows who asks."""
+        path = urlsplit(request.url or "").path
+        method = request.method or "GET"
+        request.headers[HEADER] = sign_request(self._signer, self._centre, method, str(path))
+        return request
 
 
 def _unreachable(why: str) -> UnavailableError:

@@ -3,6 +3,7 @@
 The code is the same whether it is typed, scanned or brought by the line.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,11 +15,13 @@ from lms.centre.errors import RevokedCentreError
 from lms.centre.installing import install, told
 from lms.centre.keys import read_keys
 from lms.centre.models import Centre
+from lms.centre.pushing import Line
 from lms.centre.rules import CentreState
+from lms.centre.sending import sign_request
 from lms.centre.tickets import get_self
 from lms.foundation.blobs import BlobStore
 from lms.foundation.db import transaction
-from lms.foundation.errors import ConflictError, NotFoundError
+from lms.foundation.errors import ConflictError, NotFoundError, UnavailableError
 from lms.foundation.signing import Signer, canonical
 from lms.grading.audit import Act, append
 from lms.grading.models import AuditEntry
@@ -131,6 +134,34 @@ def open_code(place: OpeningPlace, course: str, text: str, *, now: datetime) -> 
         _note(session, Act.SEAL_OPENED, {"course": course, "seal": opened.seal}, now)
     install(place.sessions, place.blobs, place.store, course, now=now)
     return opened
+
+
+def open_by_line(place: OpeningPlace, line: Line, *, now: datetime) -> list[SealState]:
+    """Open whatever central gives codes for by now, as the newest signed time has it.
+
+    Returns what was opened; raises UnavailableError or ConflictError with what central says.
+    """
+    with place.sessions() as session:
+        me = get_self(session)
+        centre, time = me.centre, max(now, me.signed_at)
+    opened = []
+    for course in place.store.courses():
+        due = [one for one in list_seals(place.store, course) if not one.is_open]
+        if any(one.opens_at <= time for one in due):
+            path = f"/api/sync/{centre}/codes/{course}"
+            header = sign_request(place.signer, centre, "GET", path)
+            said = line.call("GET", path, b"", header)
+            names = {one.seal for one in due}
+            states = [open_code(place, course, code, now=now) for code in _codes(said)]
+            opened += [one for one in states if one.seal in names]
+    return opened
+
+
+def _codes(said: bytes) -> list[str]:
+    try:
+        return [str(code) for code in json.loads(said)["codes"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UnavailableError(sentence("Central's answer cannot be understood.")) from error
 
 
 def list_seals(store: Store, course: str) -> list[SealState]:

@@ -19,7 +19,7 @@ from lms.foundation import clock
 from lms.foundation.db import transaction
 from lms.foundation.errors import InvalidError
 from lms.foundation.settings import load_settings
-from lms.outposts.bundles.build import Content, OnProgress, add_version, folder_content
+from lms.outposts.bundles.build import Added, Content, OnProgress, add_version, folder_content
 from lms.outposts.bundles.check import check
 from lms.outposts.bundles.export import export as export_to
 from lms.outposts.bundles.keys import ONLINE, ROOTS, Keys
@@ -47,14 +47,14 @@ def bundle() -> None:
 @bundle.command()
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--course", required=True, help="Key of the course.")
-@click.option("--to", "repository", type=_FOLDER, required=True, help="Repository to add to.")
+@click.option("--to", "place", type=_FOLDER, help="Repository to add to, if not the site's own.")
 @_KEYS
 @click.option("--needs", default="0", help="Version of the software that a centre needs at least.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def build(
     folder: Path,
     course: str,
-    repository: Path,
+    place: Path | None,
     key_folders: tuple[Path, ...],
     needs: str,
     *,
@@ -65,6 +65,7 @@ def build(
     The first time, a repository and its keys are made. The source of assignments with sealed_until
     in course.toml travels closed: lms bundle code gives what opens it, from that time on.
     """
+    repository = place or load_settings().repository_dir
     with _sentences():
         keys = _keys(key_folders)
         if not Signed(repository, keys).exists():
@@ -83,6 +84,10 @@ def build(
                     seals=_seals() if sealed else None,
                     on_progress=progress,
                 )
+    _print_added(course, added, as_json=as_json)
+
+
+def _print_added(course: str, added: Added, *, as_json: bool) -> None:
     facts = {
         "course": course,
         "version": added.manifest.version,
@@ -132,14 +137,16 @@ def verify(repository: Path, root: Path | None, *, as_json: bool) -> None:
 
 
 @bundle.command()
-@click.option("--from", "repository", type=_FOLDER, required=True, help="Repository to copy.")
+@click.option("--from", "place", type=_FOLDER, help="Repository to copy, if not the site's own.")
 @click.option("--to", "stick", type=_FOLDER, required=True, help="Folder on the stick.")
 @click.option("--course", "courses", multiple=True, help="Only this course; can be given again.")
 @click.option("--since", type=int, default=0, help="Version that the centre has already.")
-def export(repository: Path, stick: Path, courses: tuple[str, ...], since: int) -> None:
+def export(place: Path | None, stick: Path, courses: tuple[str, ...], since: int) -> None:
     """Write the newest versions to a stick, as much of them as it does not hold already."""
     with _sentences():
-        done = export_to(repository, stick, courses=courses, since=since)
+        done = export_to(
+            place or load_settings().repository_dir, stick, courses=courses, since=since
+        )
     click.echo(f"{done.files} files, {done.bytes / 1e6:.1f} MB written to {stick}")
 
 

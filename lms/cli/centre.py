@@ -45,7 +45,7 @@ centre.add_command(pull)
 @click.argument("name")
 @click.option("--again", is_flag=True, help="A new ticket for the known centre NAME.")
 @click.option("--days", default=30, type=click.IntRange(1, 365), help="How long it is good.")
-@click.option("--bundles", type=_folder, help="Signed repository that the centre is to trust.")
+@click.option("--bundles", type=_folder, help="Signed repository to trust, if not ours.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="File to write.")
 def invite(name: str, *, again: bool, days: int, bundles: Path | None, out: Path | None) -> None:
     """At central: make the ticket with which the machine of centre NAME joins, once."""
@@ -58,12 +58,19 @@ def invite(name: str, *, again: bool, days: int, bundles: Path | None, out: Path
         url=system.settings.lms_url,
         keys=central_keys(system.settings).published(),
         signer=signer,
-        root="" if bundles is None else read_root(bundles),
+        root=_root(bundles, system.settings.repository_dir),
     )
     with transaction(system.sessions) as session:
         text = make_ticket(session, name, about, days=days, again=again, now=clock.now())
         _write_private(target, text)
     click.echo(f"{target}: carry it to the machine and run there: lms centre join {target.name}")
+
+
+def _root(bundles: Path | None, ours: Path) -> str:
+    """Return the root that a centre is to trust; empty as long as nothing was ever signed here."""
+    if bundles is None and not (ours / "metadata").is_dir():
+        return ""
+    return read_root(bundles or ours)
 
 
 @centre.command()

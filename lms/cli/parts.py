@@ -17,6 +17,8 @@ from lms.outposts.broker.view import View, can_use_views
 #: What of our own environment the parts inherit; the rest stays here.
 _INHERITED = ("LANG", "LC_ALL", "TZ", "PATH", "TMPDIR", "SLURM_CONF")
 _SECONDS = 3
+#: Requests that one web process answers at once.
+_THREADS = 8
 
 
 def part_environment(settings: Settings) -> dict[str, str]:
@@ -119,6 +121,8 @@ def _web(settings: Settings, env: dict[str, str]) -> Part:
         *(sys.executable, "-m", "gunicorn", "lms.cli.wsgi:application()"),
         *("--bind", f"{settings.bind}:{settings.lms_port}"),
         *("--workers", str(settings.web_processes)),
+        # Who sends or reads slowly, as a centre on a thin line, keeps a thread and not the site.
+        *("--worker-class", "gthread", "--threads", str(_THREADS)),
         *("--no-control-socket", "--timeout", "120", "--graceful-timeout", "5"),
     )
     return Part(
@@ -129,7 +133,11 @@ def _web(settings: Settings, env: dict[str, str]) -> Part:
             settings,
             settings.uids.web,
             write=(settings.data_dir / "db", settings.blobs_dir),
-            read=(settings.keys_dir / "web", settings.keys_dir / "public"),
+            read=(
+                settings.keys_dir / "web",
+                settings.keys_dir / "public",
+                settings.repository_dir,
+            ),
         ),
         ready=_listens(settings.lms_port, settings.host),
     )

@@ -85,6 +85,7 @@ def _make_folders(settings: Settings) -> None:
         (settings.homes_dir, 0, 0, 0o711),
         (settings.run_dir, 0, 0, 0o755),
         (settings.environments_dir, 0, 0, 0o755),
+        (settings.repository_dir, 0, 0, 0o755),
         (settings.logs_dir, 0, 0, 0o700),
     ):
         path.mkdir(exist_ok=True)

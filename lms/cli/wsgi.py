@@ -6,7 +6,7 @@ here, above both.
 
 from flask import Flask
 
-from lms.api import health, leases, metrics, receipts, sync
+from lms.api import bundles, health, leases, metrics, receipts, sync
 from lms.api.exchange import init_exchange
 from lms.api.oauth import init_oauth
 from lms.bootstrap import System, build
@@ -21,6 +21,7 @@ def make_application(system: System) -> Flask:
     app.register_blueprint(metrics.bp)
     app.register_blueprint(receipts.bp)
     app.register_blueprint(sync.bp)
+    app.register_blueprint(bundles.bp)
     init_oauth(app, system.settings)
     init_exchange(app, system.settings)
     app.register_blueprint(leases.bp)

@@ -153,6 +153,11 @@ class Settings:
         return self.data_dir / "environments"
 
     @property
+    def repository_dir(self) -> Path:
+        """Where central's signed bundles lie; centres read it over the line."""
+        return self.data_dir / "repository"
+
+    @property
     def logs_dir(self) -> Path:
         """One log a part."""
         return self.data_dir / "logs"

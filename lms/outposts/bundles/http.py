@@ -1,6 +1,7 @@
 """A repository over HTTP: from any byte on, and no web page is taken for a file."""
 
 from collections.abc import Iterator
+from time import sleep
 
 import requests
 from urllib3.exceptions import HTTPError
@@ -10,7 +11,9 @@ from lms.outposts.bundles.source import PART, MissingError
 from lms.protocol.sentences import sentence
 
 _TIMEOUT = (10, 30)
-_WHOLE, _PART_OF_IT, _MISSING = 200, 206, (403, 404, 410)
+_WHOLE, _PART_OF_IT, _MISSING, _BUSY = 200, 206, (403, 404, 410), (429, 503)
+#: A busy server is asked again so often, after at most so many seconds each time.
+_TIMES, _LONGEST_WAIT = 20, 30
 
 
 class HttpSource:
@@ -77,8 +80,30 @@ class HttpSource:
             raise self._broken() from error
 
     def _ask(self, path: str, headers: dict[str, str]) -> requests.Response:
+        for _ in range(_TIMES):
+            answer = self._ask_once(path, headers)
+            if answer.status_code not in _BUSY or "Retry-After" not in answer.headers:
+                break
+            answer.close()
+            sleep(_seconds(answer.headers["Retry-After"]))
+        if answer.status_code in (_WHOLE, _PART_OF_IT):
+            return answer
+        with answer:
+            raise self._problem(answer, path)
+
+    def _problem(self, answer: requests.Response, path: str) -> SourceError:
+        """Return what an answer without bytes means; its body, maybe a page, is not read."""
+        if answer.status_code in _MISSING:
+            return MissingError(
+                sentence("%(source)s has no %(path)s.", source=self.name, path=path)
+            )
+        if answer.status_code in _BUSY:
+            return SourceError(sentence("%(source)s is busy: pull again later.", source=self.name))
+        return self._strange(path)
+
+    def _ask_once(self, path: str, headers: dict[str, str]) -> requests.Response:
         try:
-            answer = self._session.get(
+            return self._session.get(
                 f"{self._address}/{path}",
                 headers=headers,
                 stream=True,
@@ -87,13 +112,6 @@ class HttpSource:
             )
         except requests.RequestException as error:
             raise self._broken() from error
-        if answer.status_code in (_WHOLE, _PART_OF_IT):
-            return answer
-        # Its body is not read: a page of thousands of bytes says no more than the number.
-        answer.close()
-        if answer.status_code in _MISSING:
-            raise MissingError(sentence("%(source)s has no %(path)s.", source=self.name, path=path))
-        raise self._strange(path)
 
     def _strange(self, path: str) -> SourceError:
         return SourceError(
@@ -107,3 +125,8 @@ class HttpSource:
 
     def _broken(self) -> SourceError:
         return SourceError(sentence("The line to %(source)s broke.", source=self.name))
+
+
+def _seconds(text: str) -> float:
+    """Return how long a server asks to be left alone; it may also name a date, which we round."""
+    return min(_LONGEST_WAIT, int(text)) if text.isascii() and text.isdigit() else _LONGEST_WAIT
