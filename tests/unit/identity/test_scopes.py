@@ -23,6 +23,7 @@ MAY = {
         "roster:write",
         "compute:use",
         "compute:read",
+        "compute:reserve",
     },
 }
 
