@@ -67,7 +67,7 @@ def test_my_compute_tells_place_wait_reason_hours_and_history(
     assert 'aria-label="GPU-hours a day over four weeks: 1.0 in all, on 1 days."' in page
     assert "1 given back" in page
     assert "of your quota an hour" in page
-    assert "/hub/spawn?opt-profile=gpu-slice" in page
+    assert 'href="/compute/start/gpu-slice"' in page
     assert "free in about 2 h" in page, "behind Sora and oneself"
     assert 'hx-trigger="every 5s"' in page
     assert "Check again" in page
@@ -145,7 +145,7 @@ def test_operators_see_everything_and_end_a_lease_after_a_question(
 ) -> None:
     keeper = browse(school.admin)
     board = keeper.get("/admin/compute").text
-    for words in ("Sora", "김민서", "SIM-0", "1 of 1 in use", "Over seven days", "Idle of them"):
+    for words in ("Sora", "김민서", "SIM-0", "1 of 1 in use", "Over seven days", "Compute nothing"):
         assert words in board
     question = f"/admin/compute/leases/{leases['sora']}"
     assert "loses its variables" in keeper.get(question).text
