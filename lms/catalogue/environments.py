@@ -13,7 +13,11 @@ from lms.foundation.blobs import BlobStore
 from lms.outposts.environments.identity import kernel_name
 from lms.outposts.environments.requirements import Requirements, RequirementsError, parse
 from lms.outposts.environments.stack import problems_with
+from lms.outposts.environments.wheels import lacking, named
 from lms.protocol.sentences import Sentence, sentence
+
+#: Where the wheels of its environment lie in a course's bundle.
+WHEELS = "wheels"
 
 
 def read_requirements(folder: Path, entry: CourseFile) -> Requirements | None:
@@ -49,6 +53,19 @@ def load_requirements(folder: Path, entry: CourseFile) -> Requirements | None:
     except RequirementsError as error:
         where = f"{entry.key}/{entry.environment}"
         raise CourseFileError(where, str(error.problems[0]).rstrip(".")) from error
+
+
+def wheel_files(folder: Path, entry: CourseFile, wheels: Path) -> dict[str, Path]:
+    """Return the wheels of a course's environment, by where they lie in its bundle.
+
+    Raises CourseFileError when one lacks that this machine would need.
+    """
+    requirements = load_requirements(folder, entry)
+    if requirements is None:
+        return {}
+    for problem in lacking(requirements, wheels):
+        raise CourseFileError(entry.key, str(problem).rstrip("."))
+    return {f"{WHEELS}/{name}": path for name, path in named(requirements, wheels).items()}
 
 
 def keep(blobs: BlobStore, requirements: Requirements) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
+from lms.catalogue.environments import WHEELS
 from lms.catalogue.loading import Loaded, import_tree
 from lms.catalogue.models import Assignment, Course, Release
 from lms.catalogue.service import is_sealed
@@ -97,7 +98,7 @@ def install(
         folder = store.root / "laid" / course
         shutil.rmtree(folder, ignore_errors=True)
         try:
-            store.lay_out(manifest, folder)
+            store.lay_out(manifest, folder, without=WHEELS)
             for seal in store.opened(manifest):
                 with store.unsealed(manifest, seal) as opened:
                     _keep_sealed(sessions, blobs, course, opened.contents())

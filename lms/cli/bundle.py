@@ -11,6 +11,8 @@ import click
 
 from lms.bootstrap import build as build_system
 from lms.bootstrap import sync_signer
+from lms.catalogue.course_file import read_course
+from lms.catalogue.environments import wheel_files
 from lms.catalogue.sealing import seal_course
 from lms.centre.keys import centre_keys, make_folders, make_private, seals_dir
 from lms.centre.opening import OpeningPlace, give_codes, list_seals, open_code
@@ -27,7 +29,10 @@ from lms.outposts.bundles.problems import BundleError
 from lms.outposts.bundles.sealing import Seals
 from lms.outposts.bundles.signing import Signed
 from lms.outposts.bundles.store import Store
+from lms.protocol.sentences import sentence
 
+#: What stands for no folder of wheels.
+_NONE = "none"
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _KEYS = click.option(
     "--keys",
@@ -49,6 +54,12 @@ def bundle() -> None:
 @click.option("--course", required=True, help="Key of the course.")
 @click.option("--to", "place", type=_FOLDER, help="Repository to add to, if not the site's own.")
 @_KEYS
+@click.option(
+    "--wheels",
+    metavar="DIR",
+    help="Folder with the wheels of the course's environment, which travel with it; none: centres "
+    "get them from an index.",
+)
 @click.option("--needs", default="0", help="Version of the software that a centre needs at least.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def build(
@@ -58,6 +69,7 @@ def build(
     key_folders: tuple[Path, ...],
     needs: str,
     *,
+    wheels: str | None,
     as_json: bool,
 ) -> None:
     """Add what FOLDER holds to a repository as the next version of a course.
@@ -74,6 +86,7 @@ def build(
             files, sealed = seal_course(
                 folder, folder_content(folder), Path(scratch), today=clock.now().date()
             )
+            files |= _wheel_files(folder, wheels)
             with _bar("Packing", hidden=as_json) as progress:
                 added = add_version(
                     repository,
@@ -85,6 +98,25 @@ def build(
                     on_progress=progress,
                 )
     _print_added(course, added, as_json=as_json)
+
+
+def _wheel_files(folder: Path, wheels: str | None) -> dict[str, Path]:
+    if wheels == _NONE or not (folder / "course.toml").is_file():
+        return {}
+    entry = read_course(folder, today=clock.now().date())
+    if not entry.environment:
+        return {}
+    if wheels is None:
+        raise InvalidError(
+            sentence(
+                "%(course)s has packages of its own, which centres cannot get from an index: name "
+                "the folder of their wheels with --wheels, or say --wheels none.",
+                course=entry.key,
+            )
+        )
+    if not Path(wheels).is_dir():
+        raise InvalidError(sentence("%(folder)s is not there.", folder=wheels))
+    return wheel_files(folder, entry, Path(wheels))
 
 
 def _print_added(course: str, added: Added, *, as_json: bool) -> None:

@@ -14,6 +14,7 @@ from lms.centre.keys import centre_keys
 from lms.centre.line import CentralBundles, HttpLine
 from lms.centre.models import CentreSelf
 from lms.centre.opening import OpeningPlace, open_by_line
+from lms.centre.packages import build_packages
 from lms.centre.tickets import get_self
 from lms.foundation import clock
 from lms.foundation.errors import ConflictError, InvalidError, UnavailableError
@@ -24,6 +25,7 @@ from lms.outposts.bundles.pull import pull as pull_bundles
 from lms.outposts.bundles.source import FolderSource, Source
 from lms.outposts.bundles.store import Store
 from lms.outposts.bundles.wire import Pace
+from lms.outposts.environments.folder import Environments
 from lms.protocol.sentences import sentence
 
 _HOURS = 24
@@ -72,6 +74,8 @@ def pull(
         )
         pulled = pull_bundles(store, how, courses or None)
     loaded = {one.course: _load(system, store, one) for one in pulled if not one.damaged}
+    for course in loaded:
+        _build_packages(system, store, course)
     if CENTRAL in places:
         _open(system, store, me.central_url)
     if as_json:
@@ -86,6 +90,18 @@ def _load(system: System, store: Store, one: Pulled) -> int | None:
     """Return how many assignments came with the course, None when it was loaded before."""
     loaded = install(system.sessions, system.blobs, store, one.course, now=clock.now())
     return None if loaded is None else len(loaded.releases)
+
+
+def _build_packages(system: System, store: Store, course: str) -> None:
+    """Build a course's environment; where that fails, its work waits and the next pull tries."""
+    environments = Environments(system.settings.environments_dir)
+    try:
+        built = build_packages(system.sessions, system.blobs, store, environments, course)
+    except InvalidError as error:
+        click.echo(f"{course}: its packages cannot be used yet. {error}", err=True)
+        return
+    if built is not None:
+        click.echo(f"{course}: its packages are ready ({len(built.packages)}).", err=True)
 
 
 def _open(system: System, store: Store, url: str) -> None:

@@ -35,6 +35,10 @@ _KEPT_MANIFESTS = 8
 #: A delta that saves less than this share of the file is not worth its place.
 _WORTH = 0.9
 OnProgress = Callable[[int, int], None]
+#: Folders and files of tools, which no centre needs.
+_LEFT_BEHIND = frozenset(
+    {".git", ".hg", ".svn", "__pycache__", ".ipynb_checkpoints", ".DS_Store", "Thumbs.db"}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,10 +75,15 @@ class _Known:
 
 
 def folder_content(folder: Path) -> dict[str, Path]:
-    """Return the files of a folder by path; raises HostileError for links and devices."""
+    """Return the files of a folder by path, without what tools leave in it.
+
+    Raises HostileError for links and devices.
+    """
     files: dict[str, Path] = {}
     for parent, folders, names in os.walk(folder):
-        for name in (*folders, *names):
+        folders[:] = [name for name in folders if name not in _LEFT_BEHIND]
+        kept = [name for name in names if name not in _LEFT_BEHIND]
+        for name in (*folders, *kept):
             path = Path(parent, name)
             if path.is_symlink() or not (path.is_dir() or path.is_file()):
                 raise HostileError(
@@ -84,7 +93,7 @@ def folder_content(folder: Path) -> dict[str, Path]:
                         path=ascii(str(path.relative_to(folder))),
                     )
                 )
-        for name in names:
+        for name in kept:
             path = Path(parent, name)
             files[path.relative_to(folder).as_posix()] = path
     return files

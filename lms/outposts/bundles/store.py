@@ -226,13 +226,15 @@ class Store:
         """Return the seals of a version that are open here."""
         return sorted(name for name in manifest.seals if self.key_of(name) is not None)
 
-    def lay_out(self, manifest: Manifest, folder: Path) -> None:
+    def lay_out(self, manifest: Manifest, folder: Path, *, without: str = "") -> None:
         """Make a copy of the version's files in a folder; a link could be written through.
 
-        Sealed files come with them once their seal is open; raises DamagedError.
+        The files of the folder `without` stay out. Sealed files come with them once their seal is
+        open; raises DamagedError.
         """
+        left_out = f"{without}/" if without else "\0"
         for entry in manifest.entries:
-            if not entry.seal:
+            if not entry.seal and not entry.path.startswith(left_out):
                 _copy(self.object(entry.digest), folder / entry.path)
         for seal in self.opened(manifest):
             with self.unsealed(manifest, seal) as opened:

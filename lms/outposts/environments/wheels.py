@@ -44,6 +44,21 @@ def lacking(requirements: Requirements, folder: Path) -> Iterator[Sentence]:
             )
 
 
+def named(requirements: Requirements, folder: Path) -> dict[str, Path]:
+    """Return the wheels in `folder` that the requirements name, for any machine, by file name."""
+    wanted = {(one.name, Version(one.version)): one for one in requirements.packages}
+    found: dict[str, Path] = {}
+    for path in sorted(folder.glob("*.whl")):
+        try:
+            name, version, _, _ = parse_wheel_filename(path.name)
+        except InvalidWheelFilename:
+            continue
+        one = wanted.get((name, version))
+        if one is not None and _is_meant(path, one):
+            found[path.name] = path
+    return found
+
+
 def _is_meant(path: Path, one: Requirement) -> bool:
     kinds = {digest.partition(":")[0] for digest in one.hashes}
     sums = {kind: hashlib.new(kind) for kind in kinds}
