@@ -9,9 +9,9 @@ from lms.web.dates import here, short_day
 
 #: Pixels of the drawings, for a phone, a tablet and a desk: text must never scale.
 WIDTHS = (("narrow", 340), ("middle", 560), ("wide", 808))
-HEIGHT, LEFT, BOTTOM = 190, 34, 24
-#: Above the tallest bar, for its number.
-_TOP = 16
+HEIGHT, LEFT, BOTTOM = 204, 34, 24
+#: Above the tallest bar, for its number, and above that for the axis' unit.
+_TOP = 30
 _GAP = 0.25
 #: The width of a date, and of a number above a bar.
 _ROOM, _NUMBER = 54, 22
@@ -43,8 +43,8 @@ class Drawing:
     width: int
     layers: tuple[Layer, ...]
     line: str
-    #: Where the limit stands; None without one.
-    limit: float | None
+    #: Where the limit stands and what it says; None without one.
+    limit: Tick | None
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
     numbers: tuple[Tick, ...]
@@ -63,6 +63,8 @@ class Chart:
     """One picture, drawn for several widths; `spoken` says it in a sentence, `rows` in numbers."""
 
     drawings: tuple[Drawing, ...]
+    #: What the numbers of the upright axis count.
+    unit: str
     spoken: str
     rows: tuple[tuple[str, ...], ...]
 
@@ -78,6 +80,7 @@ class Plot:
     named: Sequence[int]
     line: Sequence[float] = ()
     limit: float | None = None
+    limit_words: str = ""
     has_numbers: bool = False
     #: The axis ends here.
     top: float = field(init=False)
@@ -95,7 +98,7 @@ class Plot:
                 width=width,
                 layers=self._layers(width),
                 line=self._line(width) if any(self.line) else "",
-                limit=None if self.limit is None else round(self._y(self.limit), 1),
+                limit=self._limit(width),
                 x_ticks=self._x_ticks(width),
                 y_ticks=tuple(
                     Tick(x=LEFT - 6, y=round(self._y(one) + 4, 1), text=_short(one))
@@ -139,13 +142,23 @@ class Plot:
             if value > 0 and (step >= _NUMBER or index == values.index(most))
         )
 
+    def _limit(self, width: int) -> Tick | None:
+        if self.limit is None:
+            return None
+        return Tick(x=width, y=round(self._y(self.limit), 1), text=self.limit_words)
+
     def _line(self, width: int) -> str:
-        step = self._step(width)
-        return " ".join(
-            f"{'L' if index else 'M'}{LEFT + index * step:.1f} {self._y(value):.1f}"
-            f" L{LEFT + (index + 1) * step:.1f} {self._y(value):.1f}"
-            for index, value in enumerate(self.line)
-        )
+        """Return the steps above nothing; along the axis a line would only hide it."""
+        step, path, before = self._step(width), "", 0.0
+        for index, value in enumerate(self.line):
+            x, y = LEFT + index * step, self._y(value)
+            if value > 0:
+                path += f"L{x:.1f} {y:.1f}" if before else f"M{x:.1f} {self._y(0):.1f}V{y:.1f}"
+                path += f"h{step:.1f}"
+            elif before:
+                path += f"V{self._y(0):.1f}"
+            before = value
+        return path
 
     def _x_ticks(self, width: int) -> tuple[Tick, ...]:
         """Return the words of the steps to be named, the newest first, as far as there is room."""
@@ -157,7 +170,7 @@ class Plot:
         return tuple(reversed(ticks))
 
 
-def day_bars(days: Sequence[tuple[date, float]], *, spoken: str) -> Chart:
+def day_bars(days: Sequence[tuple[date, float]], *, unit: str, spoken: str) -> Chart:
     """Return one bar a day; every seventh day has its date below."""
     plot = Plot(
         bars=(("mine", [value for _, value in days]),),
@@ -166,7 +179,15 @@ def day_bars(days: Sequence[tuple[date, float]], *, spoken: str) -> Chart:
         has_numbers=True,
     )
     rows = tuple((short_day(day), _short(value)) for day, value in days if value > 0)
-    return Chart(drawings=plot.draw(), spoken=spoken, rows=rows)
+    return Chart(drawings=plot.draw(), unit=unit, spoken=spoken, rows=rows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """A line that nothing is above, with its words."""
+
+    value: float
+    words: str
 
 
 def steps_and_line(
@@ -175,7 +196,8 @@ def steps_and_line(
     bars: Sequence[tuple[str, Sequence[float]]],
     line: Sequence[float],
     *,
-    limit: float,
+    limit: Limit | None,
+    unit: str,
     spoken: str,
 ) -> Chart:
     """Return bars of several kinds, a stepped line over the same time, and a limit.
@@ -188,10 +210,11 @@ def steps_and_line(
         words=words,
         named=[index for index in range(1, len(words)) if words[index] != words[index - 1]],
         line=line,
-        limit=limit or None,
+        limit=limit.value if limit else None,
+        limit_words=limit.words if limit else "",
     )
     rows = tuple(_daily(start, step, [*(row for _, row in bars), line]))
-    return Chart(drawings=plot.draw(), spoken=spoken, rows=rows)
+    return Chart(drawings=plot.draw(), unit=unit, spoken=spoken, rows=rows)
 
 
 def _daily(

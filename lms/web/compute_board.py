@@ -19,10 +19,10 @@ from lms.foundation.bilingual import Bilingual
 from lms.identity.models import Person
 from lms.protocol.sentences import Sentence
 from lms.web.access import admin_only, current_actor, signed_in
-from lms.web.charts import Chart, steps_and_line
+from lms.web.charts import Chart, Limit, steps_and_line
 from lms.web.database import session, transaction
 from lms.web.dates import minutes
-from lms.web.i18n import gettext
+from lms.web.i18n import gettext, ngettext
 from lms.web.parts import Cell, Cells
 from lms.web.system import now
 
@@ -278,6 +278,9 @@ def _chart(database: Session, scope: figures.Scope, devices: int, at: datetime) 
         STEP,
         (("mine", worked), ("idle", idle)),
         series.waiting,
-        limit=float(devices),
+        limit=Limit(value=devices, words=ngettext("%(num)s GPU", "%(num)s GPUs", devices))
+        if devices
+        else None,
+        unit=gettext("GPUs and people"),
         spoken=spoken,
     )

@@ -342,7 +342,7 @@ def _chart(database: Session, person: Person, at: datetime) -> Chart | None:
         total=f"{sum(value for _, value in days):.1f}",
         days=sum(value > 0 for _, value in days),
     )
-    return day_bars(days, spoken=spoken)
+    return day_bars(days, unit=gettext("GPU-hours"), spoken=spoken)
 
 
 def _past(database: Session, person: Person) -> Iterable[PastRow]:
