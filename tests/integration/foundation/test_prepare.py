@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 from lms.cli.main import cli
+from tests.fakes.reachable import reachable_python
 
-#: Imports everything as root, who alone may read Python on some machines, and prepares as `UID`.
+#: Prepares as `UID`.
 AS_SOMEBODY = """
 import os, sys
 import alembic.command, sqlalchemy.dialects.sqlite.pysqlite
@@ -59,8 +59,18 @@ def volume() -> Iterator[Path]:
         yield Path(folder)
 
 
+@pytest.fixture
+def program() -> Iterator[Path]:
+    """Make a second such folder, for the program."""
+    with tempfile.TemporaryDirectory(prefix="lms-program-") as folder:
+        Path(folder).chmod(0o711)
+        yield Path(folder)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can run as somebody else")
-def test_a_volume_and_keys_of_somebody_else_are_taken_as_they_are(volume: Path) -> None:
+def test_a_volume_and_keys_of_somebody_else_are_taken_as_they_are(
+    volume: Path, program: Path
+) -> None:
     """As on Kubernetes: the volume is root's and its group's, the keys are mounted read-only."""
     data = volume
     _run(data, "--keys-only")
@@ -77,7 +87,7 @@ def test_a_volume_and_keys_of_somebody_else_are_taken_as_they_are(volume: Path) 
         path.chmod(0o550 if path.is_dir() else 0o440)
     keys = _keys(data)
     result = subprocess.run(
-        [sys.executable, "-c", AS_SOMEBODY, data, str(UID), str(GID)],
+        [reachable_python(program), "-c", AS_SOMEBODY, data, str(UID), str(GID)],
         capture_output=True,
         text=True,
         check=False,

@@ -1,8 +1,6 @@
 """Notebook servers that are jobs of a real Slurm (its GPUs are simulated), behind a real Hub."""
 
 import pwd
-import sys
-import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +12,7 @@ import requests
 
 from tests.fakes.hub_stack import Stack, free_ports, make_place, running_hub, running_proxy
 from tests.fakes.identity_provider import IdentityProvider, Person, serving
+from tests.fakes.reachable import reachable_python
 from tests.fakes.slurm import Slurm
 
 #: Some account of the machine that is not root's.
@@ -34,26 +33,6 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def _python(folder: Path) -> str:
-    """Return a Python with what we have that any user may run."""
-    ours = Path(sys.executable).resolve()
-    if all(parent.stat().st_mode & 0o001 for parent in ours.parents):
-        return sys.executable
-    system = Path(f"/usr/bin/python3.{sys.version_info.minor}")
-    if not system.exists():
-        pytest.skip(f"no other user may run {ours}, and there is no {system}")
-    name, packages = f"python3.{sys.version_info.minor}", sysconfig.get_path("purelib")
-    own = folder / "venv" / "lib" / name / "site-packages"
-    own.mkdir(parents=True)
-    (own / "ours.pth").write_text(f"import site; site.addsitedir({packages!r})\n")
-    (folder / "venv" / "pyvenv.cfg").write_text(f"home = {system.parent}\n")
-    for shared in ("etc", "share"):
-        (folder / "venv" / shared).symlink_to(Path(sys.prefix, shared))
-    (folder / "venv" / "bin").mkdir()
-    (folder / "venv" / "bin" / "python").symlink_to(system)
-    return str(folder / "venv" / "bin" / "python")
-
-
 @contextmanager
 def _stack(folder: Path, slurm: Slurm, terms: str = "") -> Iterator[tuple[Stack, dict[str, str]]]:
     port = free_ports(1)
@@ -61,7 +40,7 @@ def _stack(folder: Path, slurm: Slurm, terms: str = "") -> Iterator[tuple[Stack,
     place.homes_dir.mkdir()
     place.data_dir.chmod(0o711)
     (folder / "servers.toml").write_text(
-        f'one_machine = true\nminutes = 5\npython = "{_python(folder)}"\n{terms}'
+        f'one_machine = true\nminutes = 5\npython = "{reachable_python(folder)}"\n{terms}'
     )
     more = {
         "LMS_SERVERS": "slurm",
