@@ -88,6 +88,7 @@ def test_a_volume_and_keys_of_somebody_else_are_taken_as_they_are(
     keys = _keys(data)
     result = subprocess.run(
         [reachable_python(program), "-c", AS_SOMEBODY, data, str(UID), str(GID)],
+        cwd=program,
         capture_output=True,
         text=True,
         check=False,
