@@ -53,48 +53,48 @@ class ComputeMetrics(Collector):
         return slots
 
     def _leases(self) -> Iterable[Metric]:
+        """Return what waits and what runs; a profile without any is told with zeros.
+
+        A series that is missing raises no alert.
+        """
         rows = self._session.execute(
             select(Lease.profile, Lease.state, Lease.requested_at, Lease.started_at, Lease.busy_at)
             .where(Lease.state != LeaseState.ENDED)
         ).all()  # fmt: skip
-        counted = Counter((row.profile, row.state) for row in rows)
-        idle = Counter(
-            row.profile
-            for row in rows
-            if row.state == LeaseState.GRANTED
-            and row.started_at is not None
-            and row.busy_at is not None
-            and self._now - row.busy_at >= PAUSE
-        )
-        # Known profiles are told with zeros: a series that is missing raises no alert.
+        granted = [row for row in rows if row.state == LeaseState.GRANTED]
+        waiting = [row for row in rows if row.state == LeaseState.WAITING]
         profiles = sorted({*self._terms.profiles, *(row.profile for row in rows)})
         leases = GaugeMetricFamily(
             "lms_gpu_leases", "Leases that wait or run", labels=["profile", "state"]
         )
-        for profile in profiles:
-            for state in (LeaseState.WAITING, LeaseState.GRANTED):
-                leases.add_metric([profile, state], counted[profile, state])
+        for state, found in ((LeaseState.WAITING, waiting), (LeaseState.GRANTED, granted)):
+            counted = Counter(row.profile for row in found)
+            for profile in profiles:
+                leases.add_metric([profile, state], counted[profile])
         yield leases
+        idle = Counter(
+            row.profile for row in granted if row.started_at and self._is_idle(row.busy_at)
+        )
         yield _by(
             "lms_gpu_idle_leases",
             "Leases that hold a GPU and have computed nothing for a minute or longer",
             "profile",
             {profile: idle[profile] for profile in profiles},
         )
-        unheard = [
-            row for row in rows if row.state == LeaseState.GRANTED and row.started_at is None
-        ]
         yield GaugeMetricFamily(
             "lms_gpu_unstarted_leases",
             "Granted leases that the broker has not confirmed yet",
-            value=len(unheard),
+            value=sum(row.started_at is None for row in granted),
         )
-        waiting = [row.requested_at for row in rows if row.state == LeaseState.WAITING]
+        first = min((row.requested_at for row in waiting), default=self._now)
         yield GaugeMetricFamily(
             "lms_gpu_longest_wait_seconds",
             "How long the oldest wish has waited",
-            value=(self._now - min(waiting)).total_seconds() if waiting else 0,
+            value=(self._now - first).total_seconds(),
         )
+
+    def _is_idle(self, busy_at: datetime | None) -> bool:
+        return busy_at is not None and self._now - busy_at >= PAUSE
 
     def _waits(self) -> Iterable[Metric]:
         granted = self._session.execute(

@@ -116,3 +116,42 @@ class TooManyWishesError(ConflictError):
                 most=most,
             )
         )
+
+
+class NoSuchChangeError(NotFoundError):
+    """No such line in the history of quotas."""
+
+    def __init__(self) -> None:
+        super().__init__(sentence("There is no such change of a quota."))
+
+
+class ChangeNotLastError(ConflictError):
+    """Another change was made at the same place since."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            sentence("This was changed again since; take the newer change back first.")
+        )
+
+
+class RequestNotFoundError(NotFoundError):
+    """No such request for hours."""
+
+    def __init__(self) -> None:
+        super().__init__(sentence("There is no such request for GPU-hours."))
+
+
+class RequestOpenError(ConflictError):
+    """The offering waits for an answer already."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            sentence("A request of this course waits for an answer; withdraw it to ask anew.")
+        )
+
+
+class RequestAnsweredError(ConflictError):
+    """Somebody was faster."""
+
+    def __init__(self) -> None:
+        super().__init__(sentence("This request has been answered or withdrawn already."))

@@ -169,6 +169,59 @@ class GpuPromise(Base):
     set_by: Mapped[int | None] = mapped_column(ForeignKey("person.id"))
 
 
+class GpuQuotaChange(Base):
+    """One change of what an offering may have, and why. Never changed, never deleted."""
+
+    __tablename__ = "gpu_quota_change"
+    __table_args__ = (Index("ix_gpu_quota_change_offering_id_id", "offering_id", "id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    offering_id: Mapped[int] = mapped_column(ForeignKey("offering.id"))
+    #: None: of everybody in the offering.
+    person_id: Mapped[int | None] = mapped_column(ForeignKey("person.id"))
+    #: A value of lms.compute.changes.Kind.
+    kind: Mapped[str] = mapped_column(String(8))
+    #: Columns of the row that was changed; None where the profile file or the machine decides.
+    before: Mapped[dict[str, float] | None] = mapped_column(Json)
+    after: Mapped[dict[str, float] | None] = mapped_column(Json)
+    why: Mapped[str] = mapped_column(String(1000))
+    #: The change that this one took back.
+    undoes: Mapped[int | None] = mapped_column(ForeignKey("gpu_quota_change.id"))
+    at: Mapped[datetime] = mapped_column(Instant)
+    #: None for the command line.
+    by: Mapped[int | None] = mapped_column(ForeignKey("person.id"))
+
+
+_OPEN = text("answered_at IS NULL")
+
+
+class GpuHoursRequest(Base):
+    """An instructor's request for more GPU-hours a week, and what an operator answered."""
+
+    __tablename__ = "gpu_hours_request"
+    __table_args__ = (
+        # One at a time: the next says more than the one before, not beside it.
+        Index(
+            "ix_gpu_hours_request_open", "offering_id", unique=True,
+            sqlite_where=_OPEN, postgresql_where=_OPEN,
+        ),
+    )  # fmt: skip
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    offering_id: Mapped[int] = mapped_column(ForeignKey("offering.id"), index=True)
+    #: For each person of the offering.
+    hours_a_week: Mapped[float]
+    why: Mapped[str] = mapped_column(String(1000))
+    asked_at: Mapped[datetime] = mapped_column(Instant)
+    asked_by: Mapped[int] = mapped_column(ForeignKey("person.id"))
+    #: What was given; None while it is open, and when it was declined or withdrawn.
+    granted_hours: Mapped[float | None]
+    answer: Mapped[str] = mapped_column(String(1000), default="")
+    answered_at: Mapped[datetime | None] = mapped_column(Instant)
+    #: Whoever asked, when it was withdrawn.
+    answered_by: Mapped[int | None] = mapped_column(ForeignKey("person.id"))
+
+
 class GpuUse(Base):
     """One line of the ledger: hours used, or given back. Never changed, never deleted."""
 
@@ -203,3 +256,9 @@ class GpuUse(Base):
 @event.listens_for(GpuUse, "before_delete")
 def _keep_ledger(*_: object) -> NoReturn:
     raise TypeError("the ledger of use is only ever added to")
+
+
+@event.listens_for(GpuQuotaChange, "before_update")
+@event.listens_for(GpuQuotaChange, "before_delete")
+def _keep_history(*_: object) -> NoReturn:
+    raise TypeError("the history of quotas is only ever added to")

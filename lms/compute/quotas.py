@@ -1,4 +1,4 @@
-"""GPU-hours a week: setting them, and seeing every offering's at once with who is over."""
+"""GPU-hours a week: setting them, taking it back, and seeing every offering's with who is over."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -8,7 +8,10 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from lms.catalogue.models import Course, Offering
-from lms.compute.models import GpuPromise, GpuQuota, GpuUse
+from lms.compute import changes, seats
+from lms.compute.changes import UNSAID, Kind, Mark
+from lms.compute.errors import ChangeNotLastError, NoSuchChangeError
+from lms.compute.models import GpuPromise, GpuQuota, GpuQuotaChange, GpuUse
 from lms.compute.profiles import Terms
 from lms.compute.queue import read_pool
 from lms.compute.rules import ZONE, week_of
@@ -38,22 +41,64 @@ class OfferingQuota:
 def set_quota(
     session: Session,
     offering_id: int,
-    hours: float,
+    hours: float | None,
     *,
     person_id: int | None = None,
     actor: Actor,
     now: datetime,
-) -> GpuQuota:
-    """Set the hours; leases that wait or run keep those they were asked with."""
+    mark: Mark = UNSAID,
+) -> None:
+    """Set the hours, None for the file's; leases that wait or run keep those asked with."""
     actor.require("compute:manage", offering_id)
     whose = GpuQuota.person_id.is_(None) if person_id is None else GpuQuota.person_id == person_id
     found = session.scalar(select(GpuQuota).where(GpuQuota.offering_id == offering_id, whose))
-    if found is None:
-        found = GpuQuota(offering_id=offering_id, person_id=person_id)
-        session.add(found)
-    found.hours_a_week, found.set_at, found.set_by = hours, now, actor.person_id or None
+    before = None if found is None else {"hours_a_week": float(found.hours_a_week)}
+    if hours is None:
+        if found is not None:
+            session.delete(found)
+    else:
+        if found is None:
+            found = GpuQuota(offering_id=offering_id, person_id=person_id)
+            session.add(found)
+        found.hours_a_week, found.set_at, found.set_by = hours, now, actor.person_id or None
     session.flush()
-    return found
+    after = None if hours is None else {"hours_a_week": float(hours)}
+    changes.note(
+        session, (offering_id, person_id), Kind.HOURS, (before, after),
+        mark=mark, by=actor.person_id, at=now,
+    )  # fmt: skip
+
+
+def undo(session: Session, change_id: int, *, actor: Actor, now: datetime) -> None:
+    """Take a change back; raises ChangeNotLastError where another was made since.
+
+    To undo an undoing brings the change back.
+    """
+    change = session.get(GpuQuotaChange, change_id)
+    if change is None:
+        raise NoSuchChangeError
+    if not changes.is_last(session, change):
+        raise ChangeNotLastError
+    mark, values = Mark(undoes=change.id), change.before
+    if change.kind == Kind.HOURS:
+        hours = None if values is None else values["hours_a_week"]
+        set_quota(
+            session, change.offering_id, hours,
+            person_id=change.person_id, actor=actor, now=now, mark=mark,
+        )  # fmt: skip
+        return
+    promise = None if values is None else Promise(
+        seats_at_once=int(values["seats_at_once"]), seat_hours_a_week=values["seat_hours_a_week"]
+    )  # fmt: skip
+    seats.set_promise(session, change.offering_id, promise, actor=actor, now=now, mark=mark)
+
+
+def hours_of(session: Session, offering_id: int, terms: Terms) -> float:
+    """Return the hours a week of everybody in the offering who has none of their own."""
+    found = session.scalar(
+        select(GpuQuota).where(GpuQuota.offering_id == offering_id, GpuQuota.person_id.is_(None))
+    )
+    return terms.hours_a_week if found is None else found.hours_a_week
 
 
 def list_quotas(session: Session, terms: Terms, *, now: datetime) -> list[OfferingQuota]:

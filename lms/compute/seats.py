@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
+from lms.compute import changes
+from lms.compute.changes import UNSAID, Kind, Mark, Values
 from lms.compute.errors import PromiseExceededError
 from lms.compute.models import GpuPromise, Lease, Reservation
 from lms.compute.queue import advance, one_at_a_time
@@ -38,20 +40,44 @@ def promise_of(session: Session, offering_id: int, sizes: Sequence[Size]) -> Pro
 
 
 def set_promise(
-    session: Session, offering_id: int, promise: Promise, *, actor: Actor, now: datetime
+    session: Session,
+    offering_id: int,
+    promise: Promise | None,
+    *,
+    actor: Actor,
+    now: datetime,
+    mark: Mark = UNSAID,
 ) -> None:
-    """Set what the offering's instructors may keep."""
+    """Set what the offering's instructors may keep; None: half of the machine, as for others."""
     actor.require("compute:manage", offering_id)
-    session.merge(
-        GpuPromise(
-            offering_id=offering_id,
-            seats_at_once=promise.seats_at_once,
-            seat_hours_a_week=promise.seat_hours_a_week,
-            set_at=now,
-            set_by=actor.person_id or None,
+    found = session.get(GpuPromise, offering_id)
+    before = None if found is None else _values(found)
+    if promise is None:
+        if found is not None:
+            session.delete(found)
+    else:
+        found = session.merge(
+            GpuPromise(
+                offering_id=offering_id,
+                seats_at_once=promise.seats_at_once,
+                seat_hours_a_week=promise.seat_hours_a_week,
+                set_at=now,
+                set_by=actor.person_id or None,
+            )
         )
-    )
     session.flush()
+    after = None if promise is None or found is None else _values(found)
+    changes.note(
+        session, (offering_id, None), Kind.SEATS, (before, after),
+        mark=mark, by=actor.person_id, at=now,
+    )  # fmt: skip
+
+
+def _values(one: GpuPromise) -> Values:
+    return {
+        "seats_at_once": float(one.seats_at_once),
+        "seat_hours_a_week": float(one.seat_hours_a_week),
+    }
 
 
 def weight_of(need: str, sizes: Sequence[Size]) -> int:

@@ -15,7 +15,7 @@ from lms.web.dates import init_dates
 from lms.web.errors import init_errors
 from lms.web.i18n import init_languages
 from lms.web.icons import init_icons
-from lms.web.instructor import corrections, holds, seats
+from lms.web.instructor import corrections, holds, hours, seats
 from lms.web.instructor import offerings as teaching
 from lms.web.instructor import submissions as marking
 from lms.web.student import (
@@ -43,7 +43,7 @@ _STUDENT = (
     grades,
     compute,
 )
-_INSTRUCTOR = (teaching, marking, holds, corrections, seats)
+_INSTRUCTOR = (teaching, marking, holds, corrections, seats, hours)
 
 
 def create_app(system: System) -> Flask:

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from lms.catalogue import service as catalogue
 from lms.catalogue.models import Offering
-from lms.compute import bookings, figures, service
+from lms.compute import bookings, figures, hours_requests, service
 from lms.compute.figures import DeviceUse, Hours, OpenLease
 from lms.compute.ledger import PAUSE
 from lms.compute.models import Reservation
@@ -102,6 +102,8 @@ class BoardPage:
     reservations: tuple[Kept, ...]
     week: Hours
     waste: tuple[Waste, ...]
+    #: How many offerings wait for an answer to a request for hours.
+    asked: int
     chart: Chart
 
     @property
@@ -218,6 +220,7 @@ def make_board(database: Session, offering: Offering | None, at: datetime) -> Bo
             for place, hours in wasted[:COURSES]
             if hours.idle
         ),
+        asked=hours_requests.count_open(database) if offering is None else 0,
         chart=_chart(database, scope, len(devices), at),
     )
 
