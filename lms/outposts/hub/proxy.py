@@ -1,34 +1,91 @@
-"""Runs PyPI's configurable-http-proxy with room for a class and whole websockets.
+"""Runs PyPI's configurable-http-proxy with answers that stream and whole websockets.
 
-As it comes, it serves ten requests at once, gives up after 20 seconds, drops the subprotocol that
-JupyterLab asks for (every kernel's first connection fails), turns binary frames into text and does
-not pass on that a server has closed a socket.
+As it comes, it serves ten requests at once, gives up after 20 seconds, holds every answer in memory
+until it is whole, unpacks what was compressed, drops the subprotocol that JupyterLab asks for
+(every kernel's first connection fails), turns binary frames into text and does not pass on that a
+server has closed a socket.
 """
 
+import resource
 from typing import Any
 
 from configurable_http_proxy import configproxy
 from configurable_http_proxy.cli import main
 from configurable_http_proxy.handlers import ProxyHandler
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError
+from tornado.httputil import HTTPHeaders, ResponseStartLine
+from tornado.iostream import StreamClosedError
 from tornado.websocket import WebSocketClosedError, websocket_connect
 
-#: Requests in progress at once; a page that waits must not keep others waiting.
-MAX_REQUESTS = 2000
-#: Seconds until a notebook server or the Hub must have answered, and accepted a connection.
-ANSWER_SECONDS = 3600.0
-CONNECT_SECONDS = 5.0
-#: Largest answer in bytes: the proxy holds each in memory before it passes it on.
-MAX_ANSWER_BYTES = 512 << 20
+from lms.outposts.hub.upstream import Upstream, forwarded, without_hops
+
+#: The Hub's pages for faults that are fetched at once, and the seconds for one.
+MAX_FAULTS = 500
+FAULT_SECONDS = 10.0
 #: Largest websocket message in bytes: one output of a cell.
 MAX_MESSAGE_BYTES = 128 << 20
 
 
 class WholeProxyHandler(ProxyHandler):
-    """Passes websockets on as they are."""
+    """Passes answers on as they come, and websockets as they are."""
 
-    #: The connection to the server behind, None while there is none.
+    #: The websocket to the server behind, None while there is none.
     ws_client: Any
+    #: The request to the server behind, None until it is made.
+    _upstream: Upstream | None = None
+    _is_begun = False
+    _is_left = False
+
+    async def call_proxy(self, path: str | None = None) -> None:
+        """Ask the server behind, and pass its answer on piece by piece."""
+        url = await self.get_target_url(path)
+        if url is None:
+            return
+        self._upstream = Upstream(self, self.proxy.proxy_timeout)
+        try:
+            await self._upstream.ask(url, self._get_proxy_request(url))
+        except (OSError, TimeoutError, StreamClosedError) as error:
+            if self._is_left:
+                return
+            if not self._is_begun:
+                await self.handle_proxy_error(503, error)
+                return
+            # A proper end would tell the browser that this half is all.
+            self._connection.close()
+
+    def _get_proxy_request(self, url: str) -> Any:  # noqa: ANN401 - an HTTPRequest, says no type
+        request = super()._get_proxy_request(url)
+        # As it comes, repeated headers and all that an outer proxy has said are lost.
+        request.headers = forwarded(self.request, self.proxy.custom_headers)
+        return request
+
+    def begin(self, line: ResponseStartLine, headers: HTTPHeaders) -> None:
+        """Send status and headers, as they are, before anything follows."""
+        self._is_begun = True
+        self.set_status(line.code, line.reason)
+        for name in list(self._headers):
+            self.clear_header(name)
+        for name, value in without_hops(headers).get_all():
+            self.add_header(name, value)
+        # Small events must not wait until those before have been acknowledged.
+        self._connection.stream.set_nodelay(True)
+        self.flush()
+
+    async def pass_on(self, piece: bytes) -> None:
+        """Send a piece; returns when the browser's connection has taken it."""
+        self.write(piece)
+        await self.flush()
+
+    def on_connection_close(self) -> None:
+        """End the request behind when the browser has left."""
+        self._is_left = True
+        if self._upstream is not None:
+            self._upstream.close()
+        super().on_connection_close()
+
+    @property
+    def _connection(self) -> Any:  # noqa: ANN401 - tornado's interface shows neither stream nor close
+        return self.request.connection
 
     @property
     def max_message_size(self) -> int:
@@ -95,11 +152,12 @@ def configure() -> None:
     """Set what the program offers no options for."""
     AsyncHTTPClient.configure(
         "tornado.simple_httpclient.SimpleAsyncHTTPClient",
-        max_clients=MAX_REQUESTS,
-        max_buffer_size=MAX_ANSWER_BYTES,
-        max_body_size=MAX_ANSWER_BYTES,
-        defaults={"request_timeout": ANSWER_SECONDS, "connect_timeout": CONNECT_SECONDS},
+        max_clients=MAX_FAULTS,
+        defaults={"request_timeout": FAULT_SECONDS, "connect_timeout": FAULT_SECONDS},
     )
+    # A person who waits, or computes, holds two files for each request.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     routing: Any = configproxy
     routing.ProxyHandler = WholeProxyHandler
 
