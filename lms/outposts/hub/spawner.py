@@ -21,9 +21,9 @@ KEPT = ("LANG", "LC_ALL", "PATH", "TZ")
 
 #: What a start goes through: how much is done, and what comes next.
 STEPS = (
-    (10, "Asking for a place on the machine"),
-    (40, "Loading your settings and extensions"),
-    (80, "Connecting your browser to the server"),
+    (10, "컴퓨터에 자리를 마련하고 있어요.", "Finding a place on the machine."),
+    (40, "설정과 확장을 불러오고 있어요.", "Loading your settings and extensions."),
+    (80, "브라우저를 서버에 잇고 있어요.", "Connecting your browser to the server."),
 )
 #: How often we look whether a starting server listens, and whether it still lives.
 _LISTEN_SECONDS = 0.02
@@ -35,9 +35,8 @@ class ServerFailedError(Exception):
 
     def __init__(self, korean: str, english: str, locale: str = "") -> None:
         super().__init__(english)
-        words = {"ko": korean, "en": english}
         #: JupyterHub shows this on the page.
-        self.jupyterhub_message = words.get(locale, f"{korean} {english}")
+        self.jupyterhub_message = in_words(locale, korean, english)
 
 
 class BrokerSpawner(Spawner):
@@ -84,9 +83,9 @@ class BrokerSpawner(Spawner):
         self.ended = state.get("ended", "")
 
     def clear_state(self) -> None:
-        """Forget the server."""
+        """Forget the server; JupyterHub does it before each start, too."""
         super().clear_state()
-        self.pid = 0
+        self.pid = self._step = 0
 
     def get_env(self) -> dict[str, str]:
         """Return the server's whole environment; the only secret in it is its own token."""
@@ -174,9 +173,9 @@ class BrokerSpawner(Spawner):
         said = 0
         while said < len(STEPS):
             if self._step > said:
-                percent, message = STEPS[said]
+                percent, *words = STEPS[said]
                 said += 1
-                yield {"progress": percent, "message": message}
+                yield {"progress": percent, "message": in_words(self._locale, *words)}
                 if self._warning and said == len(STEPS) - 1:
                     yield {"progress": percent, "message": self._warning}
             else:
@@ -218,6 +217,11 @@ class BrokerSpawner(Spawner):
         return [str(base)] if teaches else [str(base / "student"), str(base)]
 
 
+def in_words(locale: str, korean: str, english: str) -> str:
+    """Return a sentence in the reader's language; in both where that is not known."""
+    return {"ko": korean, "en": english}.get(locale, f"{korean} {english}")
+
+
 def tell_full(use: HomeUse | None, locale: str = "") -> str:
     """Return what the owner of a home that is nearly full should know; else nothing."""
     if use is None or not use.is_nearly_full:
@@ -229,7 +233,7 @@ def tell_full(use: HomeUse | None, locale: str = "") -> str:
     if use.share > 1:
         korean += " 한도를 넘었으니 필요 없는 파일을 지워 주세요."
         english += " That is over the limit: please delete what you no longer need."
-    return {"ko": korean, "en": english}.get(locale, f"{korean} {english}")
+    return in_words(locale, korean, english)
 
 
 def os_uid(auth_state: Mapping[str, Any]) -> int:
