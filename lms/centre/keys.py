@@ -16,8 +16,10 @@ def central_keys(settings: Settings) -> SigningKeys:
 
 
 def centre_keys(settings: Settings) -> SigningKeys:
-    """Return where a centre's own keys lie."""
-    return SigningKeys(settings.keys_dir / "centre", settings.keys_dir / "public" / "centre")
+    """Return where a centre's own keys lie: its page opens hidden tests with them."""
+    return SigningKeys(
+        settings.keys_dir / "web" / "centre", settings.keys_dir / "public" / "centre"
+    )
 
 
 def seals_dir(settings: Settings) -> Path:

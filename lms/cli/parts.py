@@ -132,9 +132,10 @@ def _web(settings: Settings, env: dict[str, str]) -> Part:
         view=_view(
             settings,
             settings.uids.web,
-            write=(settings.data_dir / "db", settings.blobs_dir),
+            write=(settings.data_dir / "db", settings.blobs_dir, settings.bundles_dir),
             read=(
                 settings.keys_dir / "web",
+                settings.environments_dir,
                 settings.keys_dir / "public",
                 settings.repository_dir,
             ),

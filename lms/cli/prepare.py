@@ -21,6 +21,9 @@ from lms.identity.scopes import SYSTEM, Role
 from lms.identity.service import add_person
 from lms.migrations.run import upgrade
 
+#: Folders of a centre's bundles that change when hidden tests are opened.
+_WRITTEN_BY_WEB = ("opened", "loaded", "laid")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FirstAccount:
@@ -81,6 +84,9 @@ def _make_folders(settings: Settings) -> None:
         (settings.keys_dir, 0, 0, 0o755),
         (settings.keys_dir / "grading", uids.worker, uids.service_gid, 0o700),
         (settings.keys_dir / "public", 0, 0, 0o755),
+        # At a centre the page opens hidden tests, and the course is loaded again.
+        (settings.bundles_dir, 0, uids.service_gid, 0o2770),
+        *((settings.bundles_dir / name, 0, uids.service_gid, 0o2770) for name in _WRITTEN_BY_WEB),
         (settings.data_dir / "hub", uids.hub, uids.service_gid, 0o700),
         (settings.homes_dir, 0, 0, 0o711),
         (settings.run_dir, 0, 0, 0o755),
@@ -131,6 +137,9 @@ def _share(settings: Settings) -> None:
             if state.st_mode & 0o7777 != wanted:
                 path.chmod(wanted)
     _hand_over(settings.data_dir / "hub", settings.uids.hub, gid)
+    for path in (settings.bundles_dir / "opened").iterdir():
+        os.chown(path, -1, gid)
+        _set_mode(path, 0o640)
 
 
 def _return_homes(system: System) -> None:

@@ -158,6 +158,11 @@ class Settings:
         return self.data_dir / "repository"
 
     @property
+    def bundles_dir(self) -> Path:
+        """Where a centre's courses lie as they came, in signed bundles."""
+        return self.data_dir / "bundles"
+
+    @property
     def logs_dir(self) -> Path:
         """One log a part."""
         return self.data_dir / "logs"

@@ -34,6 +34,7 @@ SCOPES: Mapping[str, frozenset[Role]] = {
     "compute:reserve": frozenset({Role.INSTRUCTOR}),
     # Held by administrators alone.
     "compute:manage": frozenset(),
+    "centre:manage": frozenset(),
     "person:write": frozenset(),
     "system:read": frozenset(),
 }

@@ -9,6 +9,7 @@ from lms.bootstrap import System
 from lms.foundation.resources import resource_dir
 from lms.web import account, admin, compute_board, compute_quotas, status
 from lms.web.access import init_access
+from lms.web.centre import own as own_centre
 from lms.web.chrome import init_chrome
 from lms.web.database import init_database
 from lms.web.dates import init_dates
@@ -43,6 +44,7 @@ _STUDENT = (
     grades,
     compute,
 )
+_CENTRE = (own_centre,)
 _INSTRUCTOR = (teaching, marking, holds, corrections, seats, hours)
 
 
@@ -64,7 +66,7 @@ def create_app(system: System) -> Flask:
     init_database(app, system.settings.database, system.bus)
     _init_pages(app)
     _init_identity(app, system)
-    for page in (*_STUDENT, *_INSTRUCTOR, compute_board, compute_quotas, status):
+    for page in (*_STUDENT, *_INSTRUCTOR, *_CENTRE, compute_board, compute_quotas, status):
         app.register_blueprint(page.bp)
     return app
 

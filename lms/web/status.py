@@ -56,13 +56,14 @@ def show() -> ResponseReturnValue:
     page = StatusPage(
         is_well=is_well(parts),
         down=sum(not part.ok for part in parts),
-        parts=tuple(map(_row, parts)),
+        parts=tuple(map(part_row, parts)),
         warnings=tuple(_warnings(unsafe=system.settings.unsafe_grading)),
     )
     return render_template("status.html", page=page)
 
 
-def _row(part: PartHealth) -> PartRow:
+def part_row(part: PartHealth) -> PartRow:
+    """Return how one part is, in words."""
     name, task = _PARTS.get(part.name, (sentence("Part"), sentence("Another part")))
     working = _WARNED if part.reason else _UP
     return PartRow(name=name, task=task, state=working if part.ok else _DOWN, reason=part.reason)

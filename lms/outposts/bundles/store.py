@@ -220,7 +220,8 @@ class Store:
 
     def keep_key(self, seal: str, key: bytes) -> None:
         """Keep the key of a seal that a code has opened."""
-        self.disk.write(self.root / "opened" / _seal_name(seal), key, 0o600)
+        # Its group is the folder's: whoever opened it, pages and commands both read it.
+        self.disk.write(self.root / "opened" / _seal_name(seal), key, 0o640)
 
     def opened(self, manifest: Manifest) -> list[str]:
         """Return the seals of a version that are open here."""

@@ -124,7 +124,7 @@ def test_code_opens_everything_and_again_changes_nothing(
 
     assert seals_of(store, "ml")[0].is_open
     assert _laid(store, tmp_path / "laid") == FILES
-    assert {path.stat().st_mode & 0o777 for path in (store.root / "opened").iterdir()} == {0o600}
+    assert {path.stat().st_mode & 0o777 for path in (store.root / "opened").iterdir()} == {0o640}
     assert not list(store.root.glob("opened-*")), "nothing in the open lies about"
 
 
