@@ -8,7 +8,7 @@ BIN := .venv/bin
 UV_VERSION := 0.13.9
 ROOT := $(shell [ "$$(id -u)" = 0 ] && echo yes)
 
-.PHONY: help setup up check check-full test journeys lint tools tools-slurm tools-helm lock wheel clean
+.PHONY: help setup up check check-full test journeys lint tools tools-slurm tools-helm lock wheel wheels clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -84,6 +84,17 @@ lock: ## Resolve the newest allowed versions into requirements.lock
 
 wheel: setup ## Build the wheel into dist/
 	$(BIN)/uv build --wheel --no-build-isolation --python $(BIN)/python
+
+# What `lms bundle build --software` packs: our wheel, what it needs at the lock's pins, and pip.
+wheels: setup ## Gather the wheels of the software in wheels/, for centres' sticks
+	@mkdir -p wheels && rm -f wheels/seodang-*.whl
+	$(BIN)/uv pip compile pyproject.toml --constraint requirements.lock --universal \
+	  --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet \
+	  --output-file wheels/requirements.lock
+	@cat tools/pip.lock >> wheels/requirements.lock
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes \
+	  --only-binary :all: --requirement wheels/requirements.lock --dest wheels
+	$(BIN)/uv build --quiet --wheel --no-build-isolation --python $(BIN)/python --out-dir wheels
 
 clean: ## Remove .venv and caches; never the data folder
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache dist test-output

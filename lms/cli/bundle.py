@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,6 +18,7 @@ from lms.catalogue.sealing import seal_course
 from lms.centre.keys import centre_keys, make_folders, make_private, seals_dir
 from lms.centre.opening import OpeningPlace, give_codes, list_seals, open_code
 from lms.centre.tickets import get_centre
+from lms.cli.software import software_content
 from lms.foundation import clock
 from lms.foundation.db import transaction
 from lms.foundation.errors import InvalidError
@@ -29,6 +31,8 @@ from lms.outposts.bundles.problems import BundleError
 from lms.outposts.bundles.sealing import Seals
 from lms.outposts.bundles.signing import Signed
 from lms.outposts.bundles.store import Store
+from lms.outposts.software.contents import INSTALLER, SOFTWARE
+from lms.outposts.software.stick import write_installer
 from lms.protocol.sentences import sentence
 
 #: What stands for no folder of wheels.
@@ -46,12 +50,20 @@ _KEYS = click.option(
 
 @click.group()
 def bundle() -> None:
-    """Build, check and export signed bundles of courses for offline centres."""
+    """Build, check and export signed bundles of courses and the software for offline centres."""
 
 
 @bundle.command()
-@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--course", required=True, help="Key of the course.")
+@click.argument(
+    "folder", required=False, type=click.Path(path_type=Path, exists=True, file_okay=False)
+)
+@click.option("--course", help="Key of the course.")
+@click.option(
+    "--software",
+    "course",
+    flag_value=SOFTWARE,
+    help="Instead of a course, the software itself, from the wheels that make wheels gathers.",
+)
 @click.option("--to", "place", type=_FOLDER, help="Repository to add to, if not the site's own.")
 @_KEYS
 @click.option(
@@ -63,8 +75,8 @@ def bundle() -> None:
 @click.option("--needs", default="0", help="Version of the software that a centre needs at least.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def build(
-    folder: Path,
-    course: str,
+    folder: Path | None,
+    course: str | None,
     place: Path | None,
     key_folders: tuple[Path, ...],
     needs: str,
@@ -77,27 +89,33 @@ def build(
     The first time, a repository and its keys are made. The source of assignments with sealed_until
     in course.toml travels closed: lms bundle code gives what opens it, from that time on.
     """
+    if course is None or (folder is None) != (course == SOFTWARE):
+        raise click.UsageError("Name a FOLDER and its --course, or say --software.")
     repository = place or load_settings().repository_dir
-    with _sentences():
+    with _sentences(), TemporaryDirectory(prefix="bundle-") as scratch:
         keys = _keys(key_folders)
         if not Signed(repository, keys).exists():
             keys.make([*ROOTS, *ONLINE])
-        with TemporaryDirectory(prefix="course-") as scratch:
-            files, sealed = seal_course(
-                folder, folder_content(folder), Path(scratch), today=clock.now().date()
+        if folder is None:
+            content = software_content(wheels, Path(scratch))
+        else:
+            content = _course_content(folder, wheels, Path(scratch))
+        with _bar("Packing", hidden=as_json) as progress:
+            added = add_version(
+                repository,
+                course,
+                replace(content, needs=needs),
+                keys=keys,
+                now=clock.now(),
+                seals=_seals() if content.sealed else None,
+                on_progress=progress,
             )
-            files |= _wheel_files(folder, wheels)
-            with _bar("Packing", hidden=as_json) as progress:
-                added = add_version(
-                    repository,
-                    course,
-                    Content(files=files, sealed=sealed, needs=needs),
-                    keys=keys,
-                    now=clock.now(),
-                    seals=_seals() if sealed else None,
-                    on_progress=progress,
-                )
     _print_added(course, added, as_json=as_json)
+
+
+def _course_content(folder: Path, wheels: str | None, scratch: Path) -> Content:
+    files, sealed = seal_course(folder, folder_content(folder), scratch, today=clock.now().date())
+    return Content(files=files | _wheel_files(folder, wheels), sealed=sealed)
 
 
 def _wheel_files(folder: Path, wheels: str | None) -> dict[str, Path]:
@@ -174,12 +192,17 @@ def verify(repository: Path, root: Path | None, *, as_json: bool) -> None:
 @click.option("--course", "courses", multiple=True, help="Only this course; can be given again.")
 @click.option("--since", type=int, default=0, help="Version that the centre has already.")
 def export(place: Path | None, stick: Path, courses: tuple[str, ...], since: int) -> None:
-    """Write the newest versions to a stick, as much of them as it does not hold already."""
+    """Write the newest versions to a stick, as much of them as it does not hold already.
+
+    Where the software is among them, install.sh at the top of the stick installs it.
+    """
+    repository = place or load_settings().repository_dir
     with _sentences():
-        done = export_to(
-            place or load_settings().repository_dir, stick, courses=courses, since=since
-        )
-    click.echo(f"{done.files} files, {done.bytes / 1e6:.1f} MB written to {stick}")
+        done = export_to(repository, stick, courses=courses, since=since)
+        plain = write_installer(repository, stick) if SOFTWARE in (courses or (SOFTWARE,)) else 0
+    click.echo(f"{done.files} files, {(done.bytes + plain) / 1e6:.1f} MB written to {stick}")
+    if (stick / INSTALLER).exists():
+        click.echo(f"On a new machine: sh {stick / INSTALLER}")
 
 
 @bundle.command()

@@ -15,7 +15,7 @@ from lms.centre.line import CentralBundles, HttpLine
 from lms.centre.models import CentreSelf
 from lms.centre.opening import OpeningPlace, open_by_line
 from lms.centre.packages import build_packages
-from lms.centre.tickets import get_self
+from lms.centre.tickets import get_self, this_version
 from lms.foundation import clock
 from lms.foundation.errors import ConflictError, InvalidError, UnavailableError
 from lms.foundation.settings import Settings, load_settings
@@ -26,6 +26,7 @@ from lms.outposts.bundles.source import FolderSource, Source
 from lms.outposts.bundles.store import Store
 from lms.outposts.bundles.wire import Pace
 from lms.outposts.environments.folder import Environments
+from lms.outposts.software.contents import SOFTWARE
 from lms.protocol.sentences import sentence
 
 _HOURS = 24
@@ -69,11 +70,16 @@ def pull(
         how = How(
             sources=[_source(place, me, system.settings) for place in places],
             machine_time=clock.now(),
+            software=this_version(),
             pace=pace,
             on_progress=progress,
         )
         pulled = pull_bundles(store, how, courses or None)
-    loaded = {one.course: _load(system, store, one) for one in pulled if not one.damaged}
+    loaded = {
+        one.course: _load(system, store, one)
+        for one in pulled
+        if one.course != SOFTWARE and not one.damaged
+    }
     for course in loaded:
         _build_packages(system, store, course)
     if CENTRAL in places:
@@ -83,7 +89,7 @@ def pull(
     else:
         for one in pulled:
             _print(one, loaded)
-    sys.exit(1 if any(one.damaged for one in pulled) else 0)
+    sys.exit(1 if any(one.problem is not None for one in pulled) else 0)
 
 
 def _load(system: System, store: Store, one: Pulled) -> int | None:
@@ -122,6 +128,9 @@ def _open(system: System, store: Store, url: str) -> None:
 def _print(one: Pulled, loaded: dict[str, int | None]) -> None:
     if one.problem is not None:
         click.echo(str(one.problem), err=True)
+        return
+    if one.course == SOFTWARE and one.changed:
+        click.echo("A version of the software has come: lms centre update installs it.")
         return
     assignments = loaded.get(one.course)
     if assignments is None:

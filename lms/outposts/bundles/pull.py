@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from packaging.version import InvalidVersion, Version
+
 from lms.outposts.bundles import chunks
 from lms.outposts.bundles.assembly import Assembler
 from lms.outposts.bundles.build import manifest_path
@@ -11,7 +13,13 @@ from lms.outposts.bundles.frames import decompress
 from lms.outposts.bundles.manifest import Entry, Manifest, digest_of, parse
 from lms.outposts.bundles.mending import plan, scan
 from lms.outposts.bundles.plan import Job, by_delta, make_jobs, unique
-from lms.outposts.bundles.problems import BundleError, DamagedError, SourceError, UntrustedError
+from lms.outposts.bundles.problems import (
+    BundleError,
+    DamagedError,
+    HostileError,
+    SourceError,
+    UntrustedError,
+)
 from lms.outposts.bundles.source import Source
 from lms.outposts.bundles.steps import read_deltas, read_manifest, step_path
 from lms.outposts.bundles.store import Installed, Store
@@ -59,6 +67,8 @@ class How:
 
     sources: Sequence[Source]
     machine_time: datetime
+    #: Version of the software here; what needs a newer one is left. Empty: nothing is compared.
+    software: str = ""
     pace: Pace = field(default_factory=Pace)
     on_progress: Callable[[Progress], None] = lambda _: None
 
@@ -113,6 +123,10 @@ class _Pull:
         manifest = parse(raw)
         if (manifest.course, manifest.version) != (self._target.course, self._target.version):
             raise UntrustedError(sentence("The manifest is another one than was signed."))
+        if self._is_too_new(manifest.needs):
+            return self._result(
+                manifest.version, changed=False, problem=self._update_first(manifest)
+            )
         damaged = self._complete(manifest)
         if damaged:
             return self._spoilt(manifest, damaged)
@@ -120,6 +134,27 @@ class _Pull:
         self._store.switch(manifest, self._target.digest)
         self._store.collect()
         return self._result(manifest.version, changed=True)
+
+    def _is_too_new(self, needs: str) -> bool:
+        if not self._how.software:
+            return False
+        try:
+            return Version(needs) > Version(self._how.software)
+        except InvalidVersion as error:
+            raise HostileError(
+                sentence("The bundle's manifest breaks the rules of its format.")
+            ) from error
+
+    def _update_first(self, manifest: Manifest) -> Sentence:
+        return sentence(
+            "Version %(version)s of %(course)s needs the software %(needs)s and this is "
+            "%(software)s: bring it with lms centre pull --course seodang-software, run lms "
+            "centre update, and pull again. What was here stays.",
+            version=manifest.version,
+            course=manifest.course,
+            needs=manifest.needs,
+            software=self._how.software,
+        )
 
     def _complete(self, manifest: Manifest) -> list[Entry]:
         """Fetch what is missing until all that is here verifies; returns what cannot be had."""
