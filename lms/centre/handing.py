@@ -1,23 +1,24 @@
 """A submission that was handed in at a centre becomes an attempt at central."""
 
-import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from lms.catalogue.models import Assignment, OfferedAssignment, Offering, Release
-from lms.centre.batch import Attempt, Batch
+from lms.centre.batch import Attempt, Batch, Row
 from lms.centre.conflicts import note_clock, note_old_release, note_same_work, note_two_places
-from lms.centre.models import Centre, CentreOrigin, CentreRecord
+from lms.centre.models import Centre, CentreOrigin
 from lms.centre.outcome import Refused, Waits
 from lms.centre.rules import believed, from_millis
 from lms.exchange.errors import BadSubmissionError
 from lms.exchange.models import Submission
 from lms.exchange.rules import check_files, submission_digest
 from lms.foundation.blobs import BlobStore, Digest, parse_digest
+from lms.foundation.errors import NotFoundError
 from lms.protocol.sentences import sentence
 
 VIA = "centre"
@@ -45,8 +46,22 @@ class Handing:
     now: datetime
     _tasks: dict[tuple[str, str], OfferedAssignment | None] = field(default_factory=dict)
     _releases: dict[tuple[int, str], Release | None] = field(default_factory=dict)
+    _current: dict[int, Release | None] = field(default_factory=dict)
+    _origins: list[tuple[Attempt, dict[str, Any]]] = field(default_factory=list)
+    #: What can be written down once the attempts have their ids.
+    _notes: list[Callable[[], None]] = field(default_factory=list)
 
-    def submission(self, row: CentreRecord, details: dict[str, Any], person_id: int) -> None:
+    def store(self) -> None:
+        """Write all attempts at once, where they come from, and what is doubtful about them."""
+        self.batch.store_attempts()
+        if self._origins:
+            rows = [{"submission_id": one.id} | values for one, values in self._origins]
+            self.session.execute(insert(CentreOrigin), rows)
+        for note in self._notes:
+            note()
+        self._origins, self._notes = [], []
+
+    def submission(self, row: Row, details: dict[str, Any], person_id: int) -> None:
         """Keep the attempt under the person's next number, with where it comes from."""
         task = self._task(details["offering"], details["assignment"])
         release = self._release(task, details["release"])
@@ -74,26 +89,25 @@ class Handing:
         )
         self._note_origin(row, attempt, when)
         if others:
-            note_two_places(
-                self.session, attempt.id, others[-1].id, centre=self.centre.id, now=self.now
-            )
-        self._note_doubts(attempt.id, task, release, when)
+            self._notes.append(lambda: self._two_places(attempt, others[-1]))
+        self._note_doubts(attempt, task, release, when)
 
-    def _note_origin(self, row: CentreRecord, attempt: Attempt, when: _When) -> None:
-        row.submission_id = attempt.id
-        self.session.add(
-            CentreOrigin(
-                submission_id=attempt.id,
-                centre=self.centre.id,
-                record=row.record,
-                claimed_at=when.claimed,
-                clock_ok=when.clock_ok,
-                received_at=row.received_at,
-            )
-        )
+    def _note_origin(self, row: Row, attempt: Attempt, when: _When) -> None:
+        self.batch.became(row, attempt)
+        values = {
+            "centre": self.centre.id,
+            "record": row.record,
+            "claimed_at": when.claimed,
+            "clock_ok": when.clock_ok,
+            "received_at": row.received_at,
+        }
+        self._origins.append((attempt, values))
 
-    def _same_work(self, row: CentreRecord, same: Attempt, *, late: bool) -> None:
-        row.submission_id = same.id
+    def _two_places(self, attempt: Attempt, other: Attempt) -> None:
+        note_two_places(self.session, attempt.id, other.id, centre=self.centre.id, now=self.now)
+
+    def _same_work(self, row: Row, same: Attempt, *, late: bool) -> None:
+        self.batch.became(row, same)
         if same.centre is None:
             # From central itself; within a centre the exchange makes one attempt of it already.
             kept = self.session.get_one(Submission, same.id)
@@ -101,17 +115,25 @@ class Handing:
             note_same_work(self.session, same.id, same.id, centre=self.centre.id, now=self.now)
 
     def _note_doubts(
-        self, submission: int, task: OfferedAssignment, release: Release, when: _When
+        self, attempt: Attempt, task: OfferedAssignment, release: Release, when: _When
     ) -> None:
-        due = task.due_at
-        if not when.clock_ok and due is not None and when.after <= due < self.now:
-            note_clock(self.session, submission, centre=self.centre.id, now=self.now)
-        current = task.release_id and self.session.get(Release, task.release_id)
+        due, centre, now = task.due_at, self.centre.id, self.now
+        if not when.clock_ok and due is not None and when.after <= due < now:
+            self._notes.append(lambda: note_clock(self.session, attempt.id, centre=centre, now=now))
+        current = self._current_release(task)
         if current and current.number > release.number and when.at >= current.published_at:
-            note_old_release(self.session, submission, centre=self.centre.id, now=self.now)
+            self._notes.append(
+                lambda: note_old_release(self.session, attempt.id, centre=centre, now=now)
+            )
 
-    def _when(self, row: CentreRecord, details: dict[str, Any]) -> _When:
-        claimed = from_millis(json.loads(row.body)["at"])
+    def _current_release(self, task: OfferedAssignment) -> Release | None:
+        if task.id not in self._current:
+            found = task.release_id and self.session.get(Release, task.release_id)
+            self._current[task.id] = found or None
+        return self._current[task.id]
+
+    def _when(self, row: Row, details: dict[str, Any]) -> _When:
+        claimed = from_millis(row.facts["at"])
         after = from_millis(details["after"])
         at = believed(claimed, after=after, received_at=row.received_at)
         return _When(claimed=claimed, at=at, after=after, clock_ok=at == claimed)
@@ -161,9 +183,10 @@ class Handing:
         listing = []
         for path, bare, size in files:
             digest = parse_digest(f"sha256:{bare}")
-            if digest not in self.blobs:
-                raise Waits
-            contents[path] = self.blobs.get(digest)
+            try:
+                contents[path] = self.blobs.get(digest)
+            except NotFoundError as error:
+                raise Waits from error
             listing.append({"path": path, "digest": digest, "bytes": size})
         try:
             clean = check_files(contents, [notebook["name"] for notebook in release.notebooks])

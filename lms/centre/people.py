@@ -1,5 +1,6 @@
 """Who a centre's people are at central: placeholders, and the codes by which people claim them."""
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from sqlalchemy import func, select, update
@@ -14,22 +15,26 @@ from lms.exchange.models import Submission
 from lms.foundation.errors import ConflictError, NotFoundError
 from lms.foundation.settings import Uids
 from lms.identity.models import Person
+from lms.identity.placeholders import add_placeholders
 from lms.identity.scopes import Role
-from lms.identity.service import add_placeholder
 from lms.protocol.sentences import sentence
 
 _PREFIX = "centre-"
 _NAME = 32
 
 
-def person_of(session: Session, row: CentrePerson, *, now: datetime, uids: Uids) -> int:
-    """Return the id of the person that a centre's records mean, making a placeholder if needed."""
-    if row.person_id is None:
-        username = f"{_PREFIX}{row.name}"[:_NAME]
-        name = row.display_name or username
-        row.person_id = add_placeholder(session, username, name, now=now, uids=uids).id
-        session.flush()
-    return row.person_id
+def place_people(
+    session: Session, rows: Iterable[CentrePerson], *, now: datetime, uids: Uids
+) -> None:
+    """See to it that a centre's people are somebody here: placeholders as long as none claims."""
+    fresh = list({row.name: row for row in rows if row.person_id is None}.values())
+    if not fresh:
+        return
+    names = [f"{_PREFIX}{row.name}"[:_NAME] for row in fresh]
+    wanted = [(name, row.display_name or name) for name, row in zip(names, fresh, strict=True)]
+    for row, made in zip(fresh, add_placeholders(session, wanted, now=now, uids=uids), strict=True):
+        row.person_id = made
+    session.flush()
 
 
 def claim(session: Session, code: str, person: Person, *, now: datetime) -> CentrePerson:

@@ -12,17 +12,18 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from lms.catalogue.models import OfferedAssignment, Release
-from lms.centre.batch import Attempt, Batch, insert_row
+from lms.centre.batch import Attempt, Batch, Row, insert_rows
 from lms.centre.keys import read_keys
-from lms.centre.models import Centre, CentreRecord, CentreResult
+from lms.centre.models import Centre, CentreResult
 from lms.centre.outcome import Refused, Waits
 from lms.centre.rules import Kind, RecordState, ResultState, from_millis, points_of
 from lms.foundation.blobs import BlobStore, parse_digest
-from lms.foundation.errors import InvalidError
+from lms.foundation.errors import InvalidError, NotFoundError
 from lms.foundation.signing import read_signed
 from lms.grading.audit import Act, append
 from lms.grading.models import CellScore, NotebookRun, Run
@@ -37,27 +38,33 @@ _OPEN = frozenset({RecordState.NEW, RecordState.WAITING})
 _CLOSE = 1e-6
 
 
+@dataclass(frozen=True, slots=True)
+class _Fresh:
+    """A run that is not stored yet, by the values of its rows."""
+
+    row: Row
+    values: dict[str, Any]
+    notebooks: list[dict[str, Any]]
+    #: By notebook.
+    cells: list[list[dict[str, Any]]]
+
+
 @dataclass(slots=True)
 class Results:
-    """Turns results and decisions of one centre into runs; `made` are those of this transaction."""
+    """Turns results and decisions of one centre into runs; `made` are those results."""
 
     session: Session
     blobs: BlobStore
     centre: Centre
     batch: Batch
     now: datetime
-    made: list[CentreResult] = field(default_factory=list)
-    _cells: list[dict[str, Any]] = field(default_factory=list)
+    made: list[Row] = field(default_factory=list)
+    _fresh: list[_Fresh] = field(default_factory=list)
     _releases: dict[object, Release] = field(default_factory=dict)
+    _keys: dict[str, Ed25519PublicKey] | None = None
 
-    def store_cells(self) -> None:
-        """Store the cells of all results at once."""
-        if self._cells:
-            self.session.execute(insert(CellScore), self._cells)
-            self._cells = []
-
-    def result(self, row: CentreRecord, details: dict[str, Any], person_id: int) -> None:
-        """Keep the run as the centre found it."""
+    def result(self, row: Row, details: dict[str, Any], person_id: int) -> None:
+        """Make the run as the centre found it; it is written by `store`."""
         del person_id
         source = self._referred(details["of"], Kind.SUBMISSION, row)
         submission = self.batch.attempt(source.submission_id or 0)
@@ -65,19 +72,44 @@ class Results:
         document = self._document(details["doc"])
         self._check_receipt(details, document, submission, release)
         _check_scores(details, document, release)
-        run = self._run(row, details, document, submission, release)
-        row.submission_id, row.run_id = submission.id, run
-        result = CentreResult(
-            run_id=run,
-            centre=self.centre.id,
-            record=row.record,
-            checkpoint_id=row.checkpoint_id,
-            state=ResultState.PROVISIONAL,
-        )
-        self.session.add(result)
-        self.made.append(result)
+        notebooks = [_notebook(entry) for entry in document["notebooks"]]
+        cells = [[_cell(cell) for cell in entry["cells"]] for entry in document["notebooks"]]
+        values = self._run(row, details, document, submission, release)
+        row.submission_id = submission.id
+        self._fresh.append(_Fresh(row, values, notebooks, cells))
 
-    def grade(self, row: CentreRecord, details: dict[str, Any], person_id: int) -> None:
+    def store(self) -> None:
+        """Write all runs at once, with their notebooks and cells."""
+        fresh, self._fresh = self._fresh, []
+        runs = insert_rows(self.session, Run, [one.values for one in fresh])
+        notebooks, cells, results = [], [], []
+        for one, run in zip(fresh, runs, strict=True):
+            one.row.run_id = run
+            notebooks += [notebook | {"run_id": run} for notebook in one.notebooks]
+            results.append(self._result(one.row, run))
+        made = iter(insert_rows(self.session, NotebookRun, notebooks))
+        for one in fresh:
+            for scores in one.cells:
+                number = next(made)
+                cells += [cell | {"notebook_run_id": number} for cell in scores]
+        for table, rows in ((CellScore, cells), (CentreResult, results)):
+            if rows:
+                self.session.execute(insert(table), rows)
+        for one, run in zip(fresh, runs, strict=True):
+            if one.values["held"]:
+                hold(self.session, self.session.get_one(Run, run), now=self.now)
+        self.made += [one.row for one in fresh]
+
+    def _result(self, row: Row, run: int) -> dict[str, Any]:
+        return {
+            "run_id": run,
+            "centre": self.centre.id,
+            "record": row.record,
+            "checkpoint_id": row.checkpoint_id,
+            "state": ResultState.PROVISIONAL,
+        }
+
+    def grade(self, row: Row, details: dict[str, Any], person_id: int) -> None:
         """Keep what a person at the centre decided, unless somebody at central has decided."""
         del person_id
         source = self._referred(details["of"], Kind.RESULT, row)
@@ -88,7 +120,7 @@ class Results:
         run.verdict, run.verdict_reason = Verdict(details["verdict"]), str(details["reason"])
         run.held, run.released_at = False, _at(row)
 
-    def _referred(self, name: str, kind: Kind, row: CentreRecord) -> CentreRecord:
+    def _referred(self, name: str, kind: Kind, row: Row) -> Row:
         found = self.batch.record(name, row.person)
         if found is not None and found.kind != kind:
             found = None
@@ -125,9 +157,10 @@ class Results:
 
     def _document(self, bare: str) -> dict[str, Any]:
         digest = parse_digest(f"sha256:{bare}")
-        if digest not in self.blobs:
-            raise Waits
-        content = self.blobs.get(digest)
+        try:
+            content = self.blobs.get(digest)
+        except NotFoundError as error:
+            raise Waits from error
         if len(content) > _MAX_DOCUMENT:
             raise ValueError("too large")
         document: dict[str, Any] = json.loads(content)
@@ -141,8 +174,9 @@ class Results:
         release: Release,
     ) -> None:
         try:
-            keys = read_keys(self.centre.receipt_keys)
-            record = read_signed(document["receipt"] or "", keys)
+            if self._keys is None:
+                self._keys = read_keys(self.centre.receipt_keys)
+            record = read_signed(document["receipt"] or "", self._keys)
         except InvalidError as error:
             raise Refused(sentence("Its grade receipt is missing or does not hold.")) from error
         said = (record["digests"]["submission"], record["digests"]["release"],
@@ -155,15 +189,14 @@ class Results:
 
     def _run(
         self,
-        row: CentreRecord,
+        row: Row,
         details: dict[str, Any],
         document: dict[str, Any],
         submission: Attempt,
         release: Release,
-    ) -> int:
-        values = {
+    ) -> dict[str, Any]:
+        return {
             "submission_id": submission.id,
-            "number": self.batch.next_run(submission.id),
             "status": RunStatus(details["status"]),
             "queued_at": submission.submitted_at,
             "finished_at": min(_at(row), self.now),
@@ -176,16 +209,9 @@ class Results:
             "release_id": None if release.id == submission.release_id else release.id,
             "held": bool(details["held"]),
             "hold_reason": document["hold_reason"],
+            # Last: what was refused above must leave no gap.
+            "number": self.batch.next_run(submission.id),
         }
-        notebooks = [_notebook(entry) for entry in document["notebooks"]]
-        cells = [[_cell(cell) for cell in entry["cells"]] for entry in document["notebooks"]]
-        run = insert_row(self.session, Run, values)
-        for notebook, scores in zip(notebooks, cells, strict=True):
-            made = insert_row(self.session, NotebookRun, notebook | {"run_id": run})
-            self._cells += [cell | {"notebook_run_id": made} for cell in scores]
-        if values["held"]:
-            hold(self.session, self.session.get_one(Run, run), now=self.now)
-        return run
 
 
 def hold(session: Session, run: Run, *, now: datetime) -> None:
@@ -198,8 +224,8 @@ def hold(session: Session, run: Run, *, now: datetime) -> None:
     append(session, Act.HELD, {"run": run.audit_id}, now=now)
 
 
-def _at(row: CentreRecord) -> datetime:
-    return from_millis(json.loads(row.body)["at"])
+def _at(row: Row) -> datetime:
+    return from_millis(row.facts["at"])
 
 
 def _check_scores(details: dict[str, Any], document: dict[str, Any], release: Release) -> None:

@@ -1,18 +1,20 @@
 """How far central believes a centre: a sample graded again, and what happens to a revoked one."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from lms.centre.batch import chunks
 from lms.centre.models import Centre, CentreOrigin, CentreRecord, CentreResult
 from lms.centre.results import hold
 from lms.centre.rules import CentreState, RecordState, ResultState, is_sampled
 from lms.foundation.signing import Signer
 from lms.grading.events import RunFinished
 from lms.grading.models import CellScore, NotebookRun, Run
-from lms.grading.queue import enqueue
+from lms.grading.queue import enqueue_opinions
 from lms.protocol.grading import RunStatus
 from lms.protocol.sentences import sentence
 
@@ -36,22 +38,28 @@ class Seeds:
 
 
 def sample(
-    session: Session, result: CentreResult, seed: str, rate: float, *, now: datetime
+    session: Session, results: Mapping[int, str], seed: str, rate: float, *, now: datetime
 ) -> None:
-    """Have central grade a result again if the sample holds it."""
-    if is_sampled(seed, result.record, rate):
-        check(session, result, now=now)
+    """Have central grade again what the sample holds of results, records' names by their runs."""
+    drawn = [run for run, record in results.items() if is_sampled(seed, record, rate)]
+    check(session, drawn, now=now)
 
 
-def check(session: Session, result: CentreResult, *, now: datetime) -> Run:
-    """Queue central's own run of a result; it is nobody's score, only a second opinion."""
-    run = session.get_one(Run, result.run_id)
-    again = enqueue(
-        session, run.submission_id, now=now, preview=True, release_id=run.release_id, fresh=True
-    )
-    result.audit_run_id, result.state = again.id, ResultState.SAMPLED
+def check(session: Session, runs: Iterable[int], *, now: datetime) -> None:
+    """Queue central's own runs of results; nobody's score, only second opinions."""
+    for some in chunks(runs):
+        found = session.execute(
+            select(CentreResult, Run.submission_id, Run.release_id)
+            .join(Run, Run.id == CentreResult.run_id)
+            .where(CentreResult.run_id.in_(some))
+            .order_by(CentreResult.run_id)
+        ).all()
+        wanted = [(submission, release) for _result, submission, release in found]
+        for (result, *_), again in zip(
+            found, enqueue_opinions(session, wanted, now=now), strict=True
+        ):
+            result.audit_run_id, result.state = again, ResultState.SAMPLED
     session.flush()
-    return again
 
 
 def check_all(session: Session, centre: Centre, offering_id: int, *, now: datetime) -> int:
@@ -59,8 +67,8 @@ def check_all(session: Session, centre: Centre, offering_id: int, *, now: dateti
 
     For what a certificate hangs on, a sample is not enough.
     """
-    results = session.scalars(
-        select(CentreResult)
+    runs = session.scalars(
+        select(CentreResult.run_id)
         .join(Run, Run.id == CentreResult.run_id)
         .where(
             CentreResult.centre == centre.id,
@@ -68,9 +76,8 @@ def check_all(session: Session, centre: Centre, offering_id: int, *, now: dateti
             Run.offering_id == offering_id,
         )
     ).all()
-    for result in results:
-        check(session, result, now=now)
-    return len(results)
+    check(session, runs, now=now)
+    return len(runs)
 
 
 def on_run(session: Session, event: RunFinished) -> None:

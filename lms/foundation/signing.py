@@ -33,7 +33,41 @@ _PUBLIC = "receipt_keys.json"
 
 def canonical(value: object) -> bytes:
     """Return the one form of a JSON value (RFC 8785): equal values give equal bytes everywhere."""
-    return rfc8785.dumps(value)  # type: ignore[arg-type]  # its type names every JSON value
+    try:
+        # Whatever is usual, the standard library writes in that form too, and ten times as fast.
+        text = json.dumps(_usual(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return text.encode()
+    except (_Unusual, UnicodeEncodeError):
+        return rfc8785.dumps(value)  # type: ignore[arg-type]  # its type names every JSON value
+
+
+class _Unusual(Exception):  # noqa: N818 - no fault
+    """A value that RFC 8785 may write in another way than Python does."""
+
+
+def _usual(value: object) -> object:
+    """Return an equal value that Python writes as RFC 8785 does; raises _Unusual."""
+    kind = type(value)
+    if kind is str or value is None or kind is bool:
+        return value
+    if kind is dict:
+        items: dict[str, object] = value  # type: ignore[assignment]
+        if not all(type(key) is str and key.isascii() for key in items):
+            # The order of other letters is that of UTF-16.
+            raise _Unusual
+        return {key: _usual(entry) for key, entry in items.items()}
+    if kind is list or kind is tuple:
+        return [_usual(entry) for entry in value]  # type: ignore[attr-defined]
+    if kind is int and abs(value) < _EXACT:  # type: ignore[arg-type]
+        return value
+    if kind is float and (value == 0 or _SMALL <= abs(value) < _LARGE):  # type: ignore[arg-type]
+        whole = int(value)  # type: ignore[call-overload]
+        return whole if whole == value else value
+    raise _Unusual
+
+
+#: Integers up to here are numbers of JSON; and between these, JavaScript writes no exponent either.
+_EXACT, _SMALL, _LARGE = 1 << 53, 1e-4, 1e15
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,10 @@
 """The queue in the database: claim by compare-and-set, lease, fencing, hand back."""
 
-from collections.abc import Collection, Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import ColumnElement, func, select, text, tuple_, update
 from sqlalchemy.orm import Session
@@ -79,6 +81,55 @@ def enqueue(
     session.add(run)
     session.flush()
     return run
+
+
+def enqueue_opinions(
+    session: Session, wanted: Sequence[tuple[int, int | None]], *, now: datetime
+) -> list[int]:
+    """Queue second opinions on many submissions, each against a release (None: its own).
+
+    They run anew and are nobody's score. Returns the runs' ids, in that order.
+    """
+    places = _places(session, [submission for submission, _release in wanted])
+    before = Counter[int]()
+    runs = []
+    for submission, release in wanted:
+        before[submission] += 1
+        runs.append(
+            Run(
+                submission_id=submission,
+                number=places[submission].last + before[submission],
+                status=RunStatus.QUEUED,
+                queued_at=now,
+                offering_id=places[submission].offering_id,
+                priority=PREVIEW,
+                resource=places[submission].resource,
+                release_id=release,
+                preview=True,
+                fresh=True,
+            )
+        )
+    session.add_all(runs)
+    session.flush()
+    return [run.id for run in runs]
+
+
+def _places(session: Session, submissions: Collection[int]) -> dict[int, Any]:
+    """Return each submission's offering, resource and last run's number."""
+    rows = session.execute(
+        select(
+            Submission.id,
+            OfferedAssignment.offering_id,
+            Assignment.resource,
+            func.coalesce(func.max(Run.number), 0).label("last"),
+        )
+        .join(OfferedAssignment, OfferedAssignment.id == Submission.task_id)
+        .join(Assignment, Assignment.id == OfferedAssignment.assignment_id)
+        .outerjoin(Run, Run.submission_id == Submission.id)
+        .where(Submission.id.in_(submissions))
+        .group_by(Submission.id, OfferedAssignment.offering_id, Assignment.resource)
+    )
+    return {row.id: row for row in rows}
 
 
 def has_work(session: Session, *, resource: str = "cpu", now: datetime) -> bool:

@@ -78,22 +78,6 @@ def add_person(  # noqa: PLR0913 - what an account is made of
     return person, secret
 
 
-def add_placeholder(
-    session: Session, username: str, display_name: str, *, now: datetime, uids: Uids
-) -> Person:
-    """Add somebody who is known from elsewhere and cannot sign in; no password is ever right."""
-    rules.check_username(username)
-    person = Person(
-        username=username,
-        display_name=rules.check_display_name(display_name),
-        os_uid=_take_name(session, username, now=now, uids=uids),
-        created_at=now,
-    )
-    session.add(person)
-    session.flush()
-    return person
-
-
 def _take_name(session: Session, username: str, *, now: datetime, uids: Uids) -> int:
     """Enter the name and the next OS user id into the ledger; return the id."""
     for _ in range(_UID_TRIES):
@@ -103,7 +87,7 @@ def _take_name(session: Session, username: str, *, now: datetime, uids: Uids) ->
         session.scalar(newest.with_for_update())
         if session.get(AccountName, username) or find_person(session, username):
             raise UsernameTakenError(username)
-        os_uid = _next_uid(session, uids)
+        os_uid = next_uid(session, uids)
         try:
             with session.begin_nested():
                 session.add(AccountName(username=username, os_uid=os_uid, given_at=now))
@@ -113,7 +97,8 @@ def _take_name(session: Session, username: str, *, now: datetime, uids: Uids) ->
     raise UsernameTakenError(username)
 
 
-def _next_uid(session: Session, uids: Uids) -> int:
+def next_uid(session: Session, uids: Uids) -> int:
+    """Return the OS user id that the next account gets; raises NoUidLeftError."""
     given = session.scalar(select(func.max(AccountName.os_uid))) or 0
     held = session.scalar(select(func.max(Person.os_uid))) or 0
     os_uid = max(uids.learner_first, given + 1, held + 1)

@@ -16,7 +16,14 @@ from lms.centre.collecting import take_parcel
 from lms.centre.errors import BadParcelError
 from lms.centre.joining import claim_codes
 from lms.centre.journal import append
-from lms.centre.models import CentreChain, CentreConflict, CentreRecord, CentreSelf
+from lms.centre.models import (
+    CentreChain,
+    CentreConflict,
+    CentreRecord,
+    CentreResult,
+    CentreSelf,
+    JournalPerson,
+)
 from lms.centre.parcels import Parcel, pack, unpack
 from lms.centre.people import claim
 from lms.centre.receiving import Outcome, Taken, take_in
@@ -30,7 +37,7 @@ from lms.foundation import clock
 from lms.foundation.db import transaction
 from lms.foundation.errors import ConflictError
 from lms.gradebook.service import standing
-from lms.grading.models import Run
+from lms.grading.models import CellScore, NotebookRun, Run
 from lms.identity.models import Person
 from lms.protocol.sentences import Sentence
 from tests.factories import make_person, notebook
@@ -417,3 +424,90 @@ def test_a_box_may_have_worked_before_it_joined(
     assert _count(central, Submission) == 1
     assert [row.kind for row in early.records()] == [Kind.SUBMISSION, Kind.RESULT]
     early.system.engine.dispose()
+
+
+def test_a_name_that_nobody_can_have_here_stops_no_work(
+    central: System, box: Box, line: AppLine
+) -> None:
+    """The sheet's names are what the box says; here one is invisible and one is taken."""
+    unseen, taken, plain = (box.student(name) for name in ("one", "two", "three"))
+    with transaction(box.system.sessions) as session:
+        session.get_one(Person, unseen.id).display_name = "\u200b"
+    for student in (unseen, taken, plain):
+        box.work(student, f"who = {student.id}")
+    with box.system.sessions() as session:
+        name = session.scalars(
+            select(JournalPerson.name).where(JournalPerson.person_id == taken.id)
+        ).one()
+    with transaction(central.sessions) as session:
+        make_person(session, f"centre-{name}"[:32])
+    assert box.push(line).complete == 9
+    assert _refused(central) == []
+    with central.sessions() as session:
+        people = session.scalars(
+            select(Person).join(Submission, Submission.person_id == Person.id)
+        ).all()
+    assert len({person.os_uid for person in people}) == 3
+    assert {person.password_hash for person in people} == {None}
+    assert [person.display_name for person in people][1:] == ["Two", "Three"]
+    assert people[0].display_name == people[0].username
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"files": [["ps1.ipynb", "x" * 64, 1]]},
+        {"files": [["../x.ipynb", "0" * 64]]},
+        {"files": "ps1.ipynb"},
+        {"after": "noon"},
+        {"after": 10**30},
+        {"release": None},
+        {"assignment": ["ps1"]},
+    ],
+)
+def test_details_without_their_form_are_refused_and_stop_no_other(
+    central: System, box: Box, line: AppLine, change: dict[str, Any]
+) -> None:
+    student = box.student("haneul")
+    box.submit(student)
+    honest = next(row for row in box.records() if row.kind == Kind.SUBMISSION)
+    details = json.loads(honest.details or "") | change
+    with transaction(box.system.sessions) as session:
+        append(session, Kind.SUBMISSION, student.id, details, "submission:0", now=clock.now())
+    box.submit(student, "after = 1")
+    box.push(line)
+    assert len(_refused(central)) == 1
+    assert _count(central, Submission) == 2
+
+
+def test_one_bad_record_among_many_costs_no_other_its_place(
+    central: System, box: Box, line: AppLine
+) -> None:
+    """The database refuses them one by one; what the others made is stored once."""
+    students = [box.student(f"s{number}") for number in range(4)]
+    runs = [box.work(student, f"x = {number}") for number, student in enumerate(students)]
+    results = [row for row in box.records() if row.kind == Kind.RESULT]
+    for number in (0, 2):
+        details = json.loads(results[number].details or "")
+        document = json.loads(box.system.blobs.get(f"sha256:{details['doc']}"))
+        document["notebooks"][0]["cells"][0]["comment"] = {"no": number}
+        digest = box.system.blobs.put(compact(document).encode())
+        with transaction(box.system.sessions) as session:
+            lie = details | {"doc": digest.removeprefix("sha256:")}
+            append(session, Kind.RESULT, students[number].id, lie, f"run:-{number}",
+                   now=clock.now())  # fmt: skip
+    box.push(line)
+    assert _refused(central) == ["The record does not have the form that its kind has."] * 2
+    with central.sessions() as session:
+        kept = session.execute(
+            select(Run.number, Run.score).where(Run.preview.is_(False)).order_by(Run.id)
+        ).all()
+        assert [tuple(row) for row in kept] == [(1, run.score) for run in runs]
+        cells = session.scalar(
+            select(func.count(CellScore.id))
+            .join(NotebookRun, NotebookRun.id == CellScore.notebook_run_id)
+            .join(Run, Run.id == NotebookRun.run_id)
+            .where(Run.preview.is_(False))
+        )
+        assert cells == 2 * len(runs)
+        assert set(session.scalars(select(CentreResult.state))) <= {"provisional", "sampled"}

@@ -6,7 +6,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import rfc8785
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from lms.foundation.errors import InvalidError, UnavailableError
 from lms.foundation.signing import SigningKeys, canonical, read_public_keys, read_signed
@@ -67,3 +70,30 @@ def test_a_key_that_root_rotates_belongs_to_the_part_that_signs(keys: SigningKey
     os.chown(keys.private_dir, 190003, 190000)
     keys.rotate(NOW)
     assert (keys.private_dir / "receipt_key.json").stat().st_uid == 190003
+
+
+_json = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53) + 1, 2**53 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@given(_json)
+@example([-0.0, 1e15, 1e16, 1e21, 1e-4, 9e-5, 1e-7, 0.1, 2.0, -3.0, 5e-324, 123456789012345.6])
+@example({"\ufb33": 1, "\U0001f600": 2, "a": '\x7f\x00\u2028\\"/'})
+def test_the_canonical_form_is_that_of_rfc_8785(value: object) -> None:
+    assert canonical(value) == rfc8785.dumps(value)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", [2**53, float("nan"), "\ud800", {1: 2}, {"a": object()}])
+def test_what_has_no_canonical_form_is_refused(value: object) -> None:
+    with pytest.raises((ValueError, UnicodeError)):
+        canonical(value)
