@@ -13,6 +13,9 @@ TEACHING = ("administrators", "offering:*:instructor", "offering:*:grader")
 class ProfileError(Exception):
     """A server was asked for that the person may not have; the message is for the person."""
 
+    def __init__(self, korean: str, english: str) -> None:
+        super().__init__(f"{korean} {english}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
@@ -59,16 +62,25 @@ def choose_profile(
     Whoever holds a token can send any JSON as options, so nothing about them is taken on trust.
     """
     if not isinstance(options, Mapping) or not set(options) <= {"profile"}:
-        raise ProfileError("A notebook server takes no options but a profile.")
+        raise ProfileError(
+            "노트북 서버를 열 때는 프로필만 고를 수 있어요.",
+            "A notebook server takes no options but a profile.",
+        )
     key = options.get("profile", next(iter(profiles)))
     # A link's query sends every value as a list.
     if isinstance(key, list) and len(key) == 1:
         key = key[0]
     profile = profiles.get(key) if isinstance(key, str) else None
     if profile is None:
-        raise ProfileError("There is no profile of that name.")
+        raise ProfileError(
+            "그런 이름의 프로필은 없어요. “내 컴퓨팅”에 있는 프로필로 시작해 주세요.",
+            "There is no profile of that name; “My compute” lists those there are.",
+        )
     if not is_open_to(groups, profile.groups):
-        raise ProfileError("Your account may not use this profile; ask your instructor.")
+        raise ProfileError(
+            "이 프로필은 내 계정으로 쓸 수 없어요. 선생님에게 물어보세요.",
+            "Your account may not use this profile; ask your instructor.",
+        )
     return profile
 
 

@@ -22,9 +22,9 @@ from batchspawner.batchspawner import JobStatus
 from lms.outposts.hub import slurm_words
 from lms.outposts.hub.slurm_place import SlurmPlace
 from lms.outposts.hub.slurm_port import PortError, replace_handlers
-from lms.outposts.hub.slurm_words import Words
 from lms.outposts.hub.spawner import BrokerSpawner, ServerFailedError
 from lms.outposts.kernels.slurm_jobs import command_environment
+from lms.outposts.kernels.slurm_said import Words
 
 PREFIX = "seodang-server-"
 _ACTIVE = {"PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED", "STAGE_OUT"}
@@ -107,6 +107,7 @@ class SlurmServerSpawner(BrokerSpawner, SlurmSpawner):
             said = await asyncio.to_thread(self._run, words, env=env, text=script)
             self.job_id = str(self.parse_job_id(said))
         except CommandError as error:
+            self.log.warning("sbatch refused the job of %s: %s", self.user.name, error)
             self._fail(slurm_words.refused(_last_line(str(error))), error)
         return str(self.job_id)
 

@@ -1,6 +1,6 @@
 """What a person reads about the Slurm job of a notebook server, in Korean and in English."""
 
-Words = tuple[str, str]
+from lms.outposts.kernels.slurm_said import Words, missing
 
 _FULL = (
     "지금 클러스터에 빈자리가 없어요. 자리가 나면 바로 시작해요",
@@ -70,6 +70,8 @@ def ended(state: str) -> Words:
 
 def refused(why: str) -> Words:
     """Return that Slurm did not take the job; `why` is what sbatch said."""
+    if (words := missing(why)) is not None:
+        return words
     if "Max" in why or "limit" in why.lower():
         return (
             f"줄이 가득 찼거나 내 몫을 넘었어요 ({why}). 다른 작업이 끝난 뒤에 다시 열어 주세요.",

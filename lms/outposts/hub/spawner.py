@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from jupyterhub.spawner import Spawner
 from jupyterhub.utils import random_port, utcnow
+from tornado import web
 from traitlets import Integer, Unicode
 
 from lms.outposts.broker.client import BrokerFullError
@@ -30,13 +31,21 @@ _LISTEN_SECONDS = 0.02
 _ALIVE_SECONDS = 0.5
 
 
-class ServerFailedError(Exception):
-    """A server did not start; the person who waits reads why."""
+class ServerFailedError(web.HTTPError):
+    """A server did not start; the person who waits reads why.
+
+    An answer of HTTP, since of any other error that comes within a second JupyterHub says nothing
+    but that it was not expected.
+    """
 
     def __init__(self, korean: str, english: str, locale: str = "") -> None:
-        super().__init__(english)
+        super().__init__(503, english)
+        self._english = english
         #: JupyterHub shows this on the page.
         self.jupyterhub_message = in_words(locale, korean, english)
+
+    def __str__(self) -> str:
+        return self._english
 
 
 class BrokerSpawner(Spawner):

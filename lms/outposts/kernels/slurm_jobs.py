@@ -8,7 +8,6 @@ from pathlib import Path
 
 from lms.outposts.environment import process_environment
 from lms.outposts.kernels.on_node import boot_id
-from lms.protocol.sentences import Sentence, sentence
 
 #: Begins the name of every kernel's job; the lease's id follows.
 PREFIX = "seodang-kernel-"
@@ -111,21 +110,6 @@ def is_orphan(mark: str) -> bool:
     if parts[:2] != here[:2]:
         return False
     return _started(int(parts[2])) != parts[3]
-
-
-def ending(job: KernelJob | None, *, node: str) -> Sentence:
-    """Return one sentence for the notebook about how the job of a kernel ended."""
-    state = job.state if job is not None else "LOST"
-    if state == "TIMEOUT":
-        return sentence("This kernel's time on its GPU is over; its variables are gone.")
-    if state in {"PREEMPTED", "CANCELLED"}:
-        return sentence("The cluster ended this kernel's job; its variables are gone.")
-    if state == "OUT_OF_MEMORY":
-        return sentence("This kernel used more memory than its job has; its variables are gone.")
-    return sentence(
-        "The node %(node)s of this kernel was lost; a new one starts, its variables are gone.",
-        node=node or "?",
-    )
 
 
 def _started(pid: int) -> str:

@@ -15,6 +15,7 @@ from typing import Any, cast
 import zmq
 from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
+from tornado import web
 from traitlets import Enum, Float, Integer, List, Unicode
 
 from lms.outposts.environment import process_environment
@@ -22,13 +23,24 @@ from lms.outposts.kernels import slurm_jobs
 from lms.outposts.kernels.credentials import CredentialError, make_credential
 from lms.outposts.kernels.on_node import boot_id
 from lms.outposts.kernels.relay import Relay
+from lms.outposts.kernels.slurm_said import Words, both
 from lms.outposts.kernels.step import Step, StepError
-from lms.protocol.sentences import Sentence
 
 #: Names the lease whose GPU the kernel uses; without one the kernel's own id stands in its place.
 LEASE_VARIABLE = "LMS_LEASE"
 _PYTHONS = ("python", "python3")
 _POLL_SECONDS = 0.05
+
+
+class KernelRefusedError(web.HTTPError, RuntimeError):
+    """No kernel; JupyterLab shows the sentence, where for any other error it shows a traceback."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(503, why)
+        self._why = why
+
+    def __str__(self) -> str:
+        return self._why
 
 
 class SrunProvisioner(KernelProvisionerBase):
@@ -181,7 +193,7 @@ class SrunProvisioner(KernelProvisionerBase):
             return step.start(make_credential(order, self.munge_socket))
         except (StepError, CredentialError) as error:
             self._end_step()
-            raise RuntimeError(str(error)) from error
+            raise KernelRefusedError(str(error)) from error
 
     def _order(self, cmd: list[str], env: dict[str, str], cwd: str) -> dict[str, Any]:
         relay = self._relay
@@ -201,10 +213,10 @@ class SrunProvisioner(KernelProvisionerBase):
             "nonce": nonce,
         }
 
-    def _tell(self, why: Sentence) -> None:
-        self.log.warning("%s", why)
+    def _tell(self, why: Words) -> None:
+        self.log.warning("%s", why[1])
         if self._relay is not None:
-            self._relay.say(str(why))
+            self._relay.say(both(why))
 
     def _end_step(self) -> None:
         if self._step is not None:

@@ -3,13 +3,14 @@
 import contextlib
 import json
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from lms.outposts.kernels import slurm_jobs
-from lms.protocol.sentences import Sentence, sentence
+from lms.outposts.kernels import slurm_jobs, slurm_said
+from lms.outposts.kernels.slurm_said import Words, both
 
 _READY_SECONDS = 120.0
 _END_SECONDS = 5.0
@@ -27,7 +28,7 @@ class Step:
     """An srun and the kernel behind it."""
 
     def __init__(
-        self, argv: Sequence[str], *, on_loss: Callable[[Sentence], None], lost_seconds: float
+        self, argv: Sequence[str], *, on_loss: Callable[[Words], None], lost_seconds: float
     ) -> None:
         self.has_kernel = True
         self.job_id = ""
@@ -37,6 +38,8 @@ class Step:
         self._changed = threading.Condition()
         self._words: dict[str, Any] = {}
         self._code: int | None = None
+        #: srun's last words of its own, for why it refused the job.
+        self._said = ""
         self._is_over = False
         self._is_ending = False
         self._heard_at = time.monotonic()
@@ -46,11 +49,14 @@ class Step:
                 env=slurm_jobs.command_environment(),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
                 # A Ctrl-C in the server's terminal is none of the kernel's.
                 start_new_session=True,
             )
         except OSError as error:
             raise StepError(f"srun cannot be run: {error.strerror}") from error
+        self._log = threading.Thread(target=self._copy_log, name="kernel-log", daemon=True)
+        self._log.start()
         threading.Thread(target=self._read, name="kernel-step", daemon=True).start()
         threading.Thread(target=self._watch, name="kernel-watch", daemon=True).start()
 
@@ -59,7 +65,7 @@ class Step:
         try:
             self.job_id = self._wait("hello", seconds)
         except TimeoutError:
-            raise StepError(str(self._why_waiting())) from None
+            raise StepError(both(self._why_waiting())) from None
         # Waiting does not count as silence.
         self._heard_at = time.monotonic()
 
@@ -120,14 +126,10 @@ class Step:
                     return job.id
         return ""
 
-    def _why_waiting(self) -> Sentence:
+    def _why_waiting(self) -> Words:
         job_id = self._find_id()
         job = slurm_jobs.find_job(job_id) if job_id else None
-        return sentence(
-            "The cluster has no place for this kernel yet (%(reason)s); try again later or take a "
-            "smaller profile.",
-            reason=job.reason if job is not None else "?",
-        )
+        return slurm_said.waits(job.reason if job is not None else "?")
 
     def _ready(self) -> dict[str, Any]:
         try:
@@ -146,8 +148,27 @@ class Step:
                 raise TimeoutError
             if word in self._words:
                 return self._words[word]
-            why = self._words.get("failed", "srun refused the job; the server's log has its words")
-            raise StepError(str(why))
+            raise StepError(str(self._words.get("failed") or self._why_refused()))
+
+    def _why_refused(self) -> str:
+        # What it said may still be on its way.
+        self._log.join(_END_SECONDS)
+        words = slurm_said.missing(self._said)
+        if words is not None:
+            return both(words)
+        return f"srun refused the job: {self._said}" if self._said else "srun ended without a word"
+
+    def _copy_log(self) -> None:
+        """Pass on what srun and the kernel say to the server's log, and keep srun's own words."""
+        assert self._srun.stderr is not None  # noqa: S101 - asked for above
+        for line in self._srun.stderr:
+            text = line.decode(errors="replace")
+            with contextlib.suppress(OSError, ValueError):
+                sys.stderr.write(text)
+                sys.stderr.flush()
+            if text.startswith("srun: error: "):
+                self._said = text.removeprefix("srun: error: ").strip()
+        self._srun.stderr.close()
 
     def _order(self, order: dict[str, Any]) -> None:
         self._write(json.dumps(order))
@@ -196,7 +217,7 @@ class Step:
             self._changed.notify_all()
         if was_running and not self._is_ending:
             job = slurm_jobs.find_job(self.job_id)
-            self._on_loss(slurm_jobs.ending(job, node=self.node))
+            self._on_loss(slurm_said.ended(job.state if job else "LOST", self.node))
             time.sleep(_SENTENCE_SECONDS)
             # srun alone may have ended: its step would hold the GPU until its time is over.
             self._cancel()

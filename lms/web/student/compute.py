@@ -13,7 +13,7 @@ from lms.catalogue import service as catalogue
 from lms.compute import bookings, figures, ledger, service, waiting, words
 from lms.compute.errors import NoSuchProfileError, ProfileForbiddenError
 from lms.compute.models import Lease, Reservation
-from lms.compute.profiles import GpuProfile, ServerSize, server_sizes, terms, title_of
+from lms.compute.profiles import ServerSize, server_sizes, terms, title_of
 from lms.compute.queue import read_pool
 from lms.compute.rules import Cause, LeaseState, week_of, week_start
 from lms.compute.waiting import Standing
@@ -101,6 +101,8 @@ class ComputePage:
     quotas: tuple[Quota, ...]
     renews_at: datetime
     sizes: tuple[ServerSize, ...]
+    #: Keys of sizes whose GPU this machine has not.
+    missing: frozenset[str]
     #: By GPU profile: how long one probably waits for it; empty when it is free.
     waits: Mapping[str, str]
     #: By GPU profile for how long the hours that are left last, unless longer than the week.
@@ -151,7 +153,7 @@ def start(profile: str) -> ResponseReturnValue:
     size = sizes[profile]
     if not is_open_to(service.groups_of(session(), current_actor()), size.groups):
         raise ProfileForbiddenError
-    if size.gpu is not None and not _can_hold(session(), size.gpu):
+    if _missing(session(), [size]):
         page = StartPage(
             size=size,
             reason=service.no_devices_reason(session()),
@@ -164,8 +166,14 @@ def start(profile: str) -> ResponseReturnValue:
     )
 
 
-def _can_hold(database: Session, profile: GpuProfile) -> bool:
-    return service.can_ever_hold(profile.need, read_pool(database, now=now()).sizes)
+def _missing(database: Session, sizes: Iterable[ServerSize]) -> frozenset[str]:
+    """Return the keys of sizes whose GPU nothing in this machine can ever be given as."""
+    there = read_pool(database, now=now()).sizes
+    return frozenset(
+        one.key
+        for one in sizes
+        if one.gpu is not None and not service.can_ever_hold(one.gpu.need, there)
+    )
 
 
 @bp.post("/compute/<lease_id>/end")
@@ -232,6 +240,7 @@ def make_page(database: Session, person: Person, at: datetime) -> ComputePage:
         quotas=quotas,
         renews_at=week_start(week_of(at) + timedelta(days=7)),
         sizes=sizes,
+        missing=_missing(database, sizes),
         waits=_waits(database, at) if devices else {},
         enough=_enough(max((one.left for one in quotas), default=0.0), at),
         hub_url=current_system().settings.hub_url,

@@ -124,6 +124,22 @@ def _attack(stack: Stack, token: str) -> None:
     assert post("seodang/port", port, token=stack.place.key("lms_api_token")) == 403
 
 
+def test_a_partition_that_is_not_there_is_told_on_the_page(
+    slurm: Slurm, account: pwd.struct_passwd, folder: Path
+) -> None:
+    person = Person("kim", os_uid=account.pw_uid, locale="ko")
+    terms = 'partition = "gpu-a100"\n'
+    with _stack(folder, slurm, terms) as (stack, more), running_hub(stack.place, more):
+        browser = stack.browser(person)
+        told = "이 프로필이 쓰는 파티션이 클러스터에 없어요."
+        # At once, and whoever comes back reads it again.
+        for path in ("/hub/user-redirect/lab", "/user/kim/lab"):
+            page = browser.get(f"{stack.place.hub_url}{path}").content.decode()
+            assert told in page, path
+            assert "Traceback" not in page
+        assert not slurm.jobs()
+
+
 def test_no_place_in_time_is_told_and_leaves_no_job(
     slurm: Slurm, account: pwd.struct_passwd, folder: Path
 ) -> None:

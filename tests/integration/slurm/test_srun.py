@@ -17,7 +17,7 @@ from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import KernelManager
 
 from lms.outposts.kernels import slurm_jobs
-from lms.outposts.kernels.srun import LEASE_VARIABLE
+from lms.outposts.kernels.srun import LEASE_VARIABLE, KernelRefusedError
 from tests.fakes.slurm import Slurm
 
 pytestmark = pytest.mark.kernel
@@ -168,7 +168,11 @@ def test_a_lost_node_is_told_in_the_cell_and_the_next_kernel_is_found(
         told = client.get_iopub_msg(timeout=30)
         assert told["parent_header"]["msg_type"] == "execute_request"
         assert told["content"]["name"] == "stderr"
-        assert told["content"]["text"].startswith(f"The node {job.node} of this kernel was lost")
+        for words in (
+            f"노드({job.node})를 잃었어요",
+            f"The node {job.node} of this kernel was lost",
+        ):
+            assert words in told["content"]["text"]
         _until(lambda: not manager.is_alive())
         # As jupyter_client's restarter does.
         manager.restart_kernel(now=True)
@@ -239,6 +243,27 @@ def test_jobs_without_a_lease_or_a_server_are_found_and_ended(slurm: Slurm, tmp_
     _until(lambda: len(slurm_jobs.list_kernel_jobs()) == 2)
     assert [job.lease for job in slurm_jobs.reconcile(["kept"])] == ["other"]
     _until(lambda: [job.lease for job in slurm_jobs.list_kernel_jobs()] == ["kept"])
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"partition": "gpu-a100"}, "no partition"),
+        ({"gpus": 1, "gres": "gpu:h900"}, "no GPU|No node"),
+        ({"gpus": 90}, "No node"),
+    ],
+)
+def test_a_gpu_or_partition_that_is_not_there_is_told_in_one_sentence(
+    slurm: Slurm, tmp_path: Path, config: dict[str, Any], said: str
+) -> None:
+    with (
+        pytest.raises(KernelRefusedError, match=said) as raised,
+        _kernel(tmp_path, slurm, **config),
+    ):
+        pass
+    assert "클러스터에 없어요" in str(raised.value)
+    assert len(str(raised.value).splitlines()) == 1
+    assert not slurm_jobs.list_kernel_jobs()
 
 
 def test_no_place_in_time_says_why_and_leaves_no_job(slurm: Slurm, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from lms.foundation import clock
 from lms.foundation.db import transaction
 from lms.identity.models import Person
 from lms.identity.scopes import SYSTEM, Role
-from lms.protocol.devices import Inventory
+from lms.protocol.devices import DeviceKind, Inventory
 from lms.protocol.sentences import sentence
 from tests.factories import actor_of, make_enrolment, make_offering
 from tests.factories.compute import ask, make_student, simulated, started
@@ -138,6 +138,36 @@ def test_without_gpus_the_page_says_why_and_what_to_do(
     assert "No card." in board
     assert "Nobody holds a GPU" in board
     assert "No GPU was used in these seven days" in board
+
+
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [
+        ("en", ("There is no such GPU here", "Start on the CPU: Standard", "can be given as")),
+        ("ko", ("여기에는 그런 GPU가 없어요", "CPU로 시작: 기본", "내줄 수 있는 장치가 없어요")),
+    ],
+)
+def test_a_profile_whose_gpu_is_not_there_is_told_before_anything_starts(
+    browse: Browser, school: School, system: System, language: str, said: tuple[str, ...]
+) -> None:
+    parts = tuple(
+        replace(one, kind=DeviceKind.MIG, simulated=False) for one in simulated(2).devices
+    )
+    with transaction(system.sessions) as session:
+        reconcile.take_stock(session, Inventory(devices=parts), now=clock.now())
+    mine = browse(school.minseo, language)
+    page = mine.get("/compute").text
+    assert 'href="/compute/start/gpu-slice"' in page
+    assert 'href="/compute/start/gpu"' not in page, "parts of a GPU are no whole one"
+    answer = mine.get("/compute/start/gpu")
+    assert answer.status_code == 409
+    for words in said:
+        assert words in answer.text
+    assert mine.get("/compute/start/gpu-slice").status_code == 302
+    wrong = mine.get("/compute/start/gpu-a100")
+    assert wrong.status_code == 400
+    assert "gpu-a100" in wrong.text
+    assert "Traceback" not in wrong.text
 
 
 def test_operators_see_everything_and_end_a_lease_after_a_question(

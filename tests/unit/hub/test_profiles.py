@@ -53,6 +53,13 @@ def test_hostile_options_are_refused(options: object) -> None:
         choose_profile(PROFILES, options, [])
 
 
+def test_a_profile_that_is_not_there_is_told_in_both_languages() -> None:
+    with pytest.raises(ProfileError) as raised:
+        choose_profile(PROFILES, {"profile": "gpu-a100"}, [])
+    assert "그런 이름의 프로필은 없어요" in str(raised.value)
+    assert "There is no profile of that name" in str(raised.value)
+
+
 def test_the_shipped_file_gives_everyone_a_profile() -> None:
     profiles = read_profiles(resource_dir("hub_config") / "profiles.toml")
     assert choose_profile(profiles, {}, []).memory_bytes >= 1 << 30

@@ -94,7 +94,8 @@ def test_a_server_listens_on_its_nodes_address_alone() -> None:
         (slurm_words.ended("OUT_OF_MEMORY"), "more memory"),
         (slurm_words.ended("FAILED"), "FAILED"),
         (slurm_words.refused("Job violates accounting/QOS policy (job submit limit)"), "is full"),
-        (slurm_words.refused("invalid partition specified: x"), "did not take"),
+        (slurm_words.refused("invalid partition specified: x"), "no partition"),
+        (slurm_words.refused("Socket timed out"), "did not take"),
     ],
 )
 def test_people_read_why_in_both_languages(words: tuple[str, str], part: str) -> None:

@@ -3,29 +3,8 @@ import os
 import pytest
 
 from lms.outposts.kernels import slurm_jobs
-from lms.outposts.kernels.slurm_jobs import KernelJob, ending, is_orphan, own_mark
+from lms.outposts.kernels.slurm_jobs import is_orphan, own_mark
 from lms.outposts.kernels.srun import SrunProvisioner
-
-
-def _job(state: str) -> KernelJob:
-    return KernelJob(id="7", lease="l", user="u", state=state, reason="", node="n1", mark="")
-
-
-@pytest.mark.parametrize(
-    ("state", "said"),
-    [
-        ("TIMEOUT", "time on its GPU is over"),
-        ("PREEMPTED", "cluster ended"),
-        ("OUT_OF_MEMORY", "more memory"),
-        ("NODE_FAIL", "The node n1 of this kernel was lost"),
-    ],
-)
-def test_each_ending_of_a_job_has_its_sentence(state: str, said: str) -> None:
-    assert said in str(ending(_job(state), node="n1"))
-
-
-def test_a_job_that_slurm_knows_no_more_counts_as_lost() -> None:
-    assert "was lost" in str(ending(None, node="n1"))
 
 
 def test_only_a_process_that_was_here_and_ended_leaves_an_orphan() -> None:
