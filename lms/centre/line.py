@@ -43,10 +43,14 @@ class HttpLine:
                 timeout=_SECONDS,
                 allow_redirects=False,
             )
+        except requests.exceptions.SSLError as error:
+            raise _untrusted() from error
+        except requests.Timeout as error:
+            raise _silent() from error
         except requests.RequestException as error:
             raise _unreachable(type(error).__name__) from error
-        if _ERROR <= answer.status_code < _OUR_FAULT:
-            raise ConflictError(sentence("Central says: %(what)s", what=_message(answer)))
+        if _ERROR <= answer.status_code < _OUR_FAULT and (said := _said(answer)) is not None:
+            raise ConflictError(sentence("Central says: %(what)s", what=said))
         if answer.status_code >= _OUR_FAULT or len(answer.content) > _MAX_ANSWER:
             raise _unreachable(str(answer.status_code))
         if answer.headers.get("Content-Type", "").split(";")[0] != CONTENT_TYPE:
@@ -99,8 +103,33 @@ def _unreachable(why: str) -> UnavailableError:
     )
 
 
-def _message(answer: requests.Response) -> str:
+def _untrusted() -> UnavailableError:
+    return UnavailableError(
+        sentence(
+            "Whoever answers at central's address cannot show that it is central: its certificate "
+            "is not accepted. Set this machine's clock if it is wrong; else something between here "
+            "and central answers in its place. Nothing was sent."
+        )
+    )
+
+
+def _silent() -> UnavailableError:
+    return UnavailableError(
+        sentence(
+            "Central has not answered within %(seconds)s seconds. Nothing is lost: the next try "
+            "goes on where this one stopped.",
+            seconds=_SECONDS,
+        )
+    )
+
+
+def _said(answer: requests.Response) -> str | None:
+    """Return central's own sentence; None when something else has answered."""
     try:
         return str(answer.json()["error"]["message"])[:500]
     except (ValueError, KeyError, TypeError):
-        return str(answer.status_code)
+        return None
+
+
+def _message(answer: requests.Response) -> str:
+    return _said(answer) or str(answer.status_code)

@@ -5,12 +5,14 @@ A cut costs one request: both go on where they stopped.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Protocol
 
 from sqlalchemy.orm import Session, sessionmaker
 
 from lms.centre.erasure import obey
 from lms.centre.models import CentreSelf
+from lms.centre.rules import clock_error
 from lms.centre.sending import Answer, make_parcel, newest, read_answer, sign_request
 from lms.centre.tickets import get_self
 from lms.foundation import clock
@@ -18,7 +20,7 @@ from lms.foundation.blobs import BlobStore
 from lms.foundation.db import transaction
 from lms.foundation.errors import ConflictError, UnavailableError
 from lms.foundation.signing import Signer, SigningKeys
-from lms.protocol.sentences import sentence
+from lms.protocol.sentences import Sentence, sentence
 
 #: Bytes of a blob in one request: what a cut line costs at most.
 CHUNK = 256 << 10
@@ -42,6 +44,8 @@ class Pushed:
     #: Records that central has with everything that belongs to them, of how many.
     complete: int
     newest: int
+    #: What is wrong with this machine's clock.
+    clock: Sentence | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -54,13 +58,14 @@ class Push:
     signer: Signer
     receipt_keys: SigningKeys
     tell: Callable[[str], None] = lambda _what: None
+    _clock: Sentence | None = None
 
     def run(self) -> Pushed:
         """Send what central lacks; raises ConflictError when central refuses it."""
         with self.sessions() as session:
             me = get_self(session)
             root = f"/api/sync/{me.centre}"
-            epoch = me.epoch
+            epoch, last = me.epoch, newest(session, me)
         answer = self._ask("GET", f"{root}/state?epoch={epoch}", b"")
         records = 0
         while (parcel := self._next(answer)) is not None:
@@ -69,7 +74,7 @@ class Push:
             if answer.to <= before:
                 break
             records += answer.to - before
-            self.tell(f"{answer.to} records")
+            self.tell(f"{answer.to} of {max(last, answer.to)} records")
         sent = self._send_blobs(root, answer)
         answer = self._ask("GET", f"{root}/state?epoch={epoch}", b"")
         with self.sessions() as session:
@@ -78,6 +83,7 @@ class Push:
                 blobs=sent,
                 complete=answer.complete,
                 newest=newest(session, get_self(session)),
+                clock=self._clock,
             )
 
     def _next(self, answer: Answer) -> bytes | None:
@@ -118,6 +124,7 @@ class Push:
             me = get_self(session)
             answer = read_answer(session, me, text, now=clock.now())
             gone = obey(session, me, answer.orders, now=clock.now())
+        self._clock = _clock_sentence(clock_error(clock.now(), answer.signed_at))
         for digest in gone:
             self.blobs.remove(digest)
         _stop_if_refused(self.sessions)
@@ -136,9 +143,24 @@ class Push:
         raise AssertionError("unreachable")
 
 
-def _stop_if_refused(sessions: sessionmaker[Session]) -> None:
-    from lms.protocol.sentences import Sentence
+def _clock_sentence(off: timedelta) -> Sentence | None:
+    if not off:
+        return None
+    wrong = sentence(
+        "This machine's clock is %(hours)s hours ahead of central's. Set it: what is handed in "
+        "meanwhile gets the time at which it comes to central.",
+        hours=f"{off.total_seconds() / 3600:.1f}",
+    )
+    if off < timedelta():
+        wrong = sentence(
+            "This machine's clock is %(hours)s hours behind central's. Set it: nobody can tell "
+            "whether what is handed in meanwhile is in time.",
+            hours=f"{-off.total_seconds() / 3600:.1f}",
+        )
+    return wrong
 
+
+def _stop_if_refused(sessions: sessionmaker[Session]) -> None:
     with sessions() as session:
         me: CentreSelf = get_self(session)
         if me.refusal is not None:

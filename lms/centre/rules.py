@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 #: What the first record of an epoch names as the one before it.
@@ -152,6 +152,32 @@ def is_sampled(seed: str, record: str, rate: float) -> bool:
     """Say whether a record is in the sample that `seed` chooses."""
     drawn = int.from_bytes(hmac.digest(seed.encode(), record.encode(), "sha256")[:8])
     return drawn < rate * 2**64
+
+
+def wait_seconds(every: float, failures: int, drawn: float) -> float:
+    """Return how long a sync waits for the next one, after so many failures in a row.
+
+    `drawn` is chance, 0.0 to 1.0: boxes that one power cut has stopped must not come back at once.
+    """
+    wait = every
+    if failures:
+        longest = max(every, _LONGEST_WAIT)
+        wait = min(longest, _FIRST_WAIT * 2 ** min(failures - 1, _DOUBLINGS))
+    return wait * (1 - _JITTER + 2 * _JITTER * drawn)
+
+
+#: Seconds of the first wait after a failure and of the longest, and by which share they vary.
+_FIRST_WAIT, _LONGEST_WAIT, _JITTER = 30.0, 3600.0, 0.25
+_DOUBLINGS = 20
+
+
+def clock_error(here: datetime, there: datetime) -> timedelta:
+    """Return by how much this machine's clock is ahead of central's; nothing within minutes."""
+    off = here - there
+    return off if abs(off) > _CLOCK_TOLERANCE else timedelta()
+
+
+_CLOCK_TOLERANCE = timedelta(minutes=5)
 
 
 def is_older(version: str, wanted: str) -> bool:

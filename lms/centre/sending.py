@@ -33,6 +33,8 @@ class Answer:
     #: Signed orders to erase somebody.
     orders: tuple[str, ...]
     refusal: Sentence | None
+    #: Central's clock when it signed.
+    signed_at: datetime
 
 
 def make_parcel(
@@ -92,8 +94,9 @@ def read_answer(session: Session, me: CentreSelf, text: str, *, now: datetime) -
         wanted=tuple(record["wanted"]),
         orders=tuple(record["orders"]),
         refusal=None if record["refusal"] is None else Sentence.from_json(record["refusal"]),
+        signed_at=datetime.fromisoformat(record["time"]),
     )
-    signed_at = datetime.fromisoformat(record["time"])
+    signed_at = answer.signed_at
     if signed_at >= me.signed_at:
         me.refusal, me.contact_at = record["refusal"], now
     me.signed_at = max(me.signed_at, signed_at)

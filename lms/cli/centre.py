@@ -22,6 +22,7 @@ from lms.centre.tickets import Central, approve, find_self, get_centre, get_self
 from lms.centre.tickets import invite as make_ticket
 from lms.centre.tickets import join as become
 from lms.cli.centre_pull import pull
+from lms.cli.centre_sync import sync
 from lms.foundation import clock
 from lms.foundation.db import transaction
 from lms.foundation.errors import InvalidError, UnavailableError
@@ -39,6 +40,7 @@ def centre() -> None:
 
 
 centre.add_command(pull)
+centre.add_command(sync)
 
 
 @centre.command()

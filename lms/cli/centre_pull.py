@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -61,12 +61,30 @@ def pull(
     stopped; until it is done the version before stays.
     """
     system = build(load_settings())
+    pace = make_pace(kilobytes, hours)
+    pulled, loaded = bring(system, places, courses, pace, quiet=as_json)
+    if as_json:
+        click.echo(json.dumps([_facts(one, loaded) for one in pulled], ensure_ascii=False))
+    else:
+        for one in pulled:
+            show(one, loaded)
+    sys.exit(1 if any(one.problem is not None for one in pulled) else 0)
+
+
+def make_pace(kilobytes: int | None, hours: str | None) -> Pace:
+    """Return how much of the line may be used, and when; raises InvalidError."""
+    return Pace(bytes_per_second=(kilobytes or 0) * 1000, hours=_window(hours))
+
+
+def bring(
+    system: System, places: Sequence[str], courses: Sequence[str], pace: Pace, *, quiet: bool
+) -> tuple[list[Pulled], dict[str, int | None]]:
+    """Pull courses, load them, and open what may be opened; also returns what was loaded."""
     store = Store(system.settings.data_dir / "bundles")
     with system.sessions() as session:
         me = get_self(session)
         begin_trust(store, me)
-    pace = Pace(bytes_per_second=(kilobytes or 0) * 1000, hours=_window(hours))
-    with told(), _bar(hidden=as_json) as progress:
+    with told(), _bar(hidden=quiet) as progress:
         how = How(
             sources=[_source(place, me, system.settings) for place in places],
             machine_time=clock.now(),
@@ -84,12 +102,7 @@ def pull(
         _build_packages(system, store, course)
     if CENTRAL in places:
         _open(system, store, me.central_url)
-    if as_json:
-        click.echo(json.dumps([_facts(one, loaded) for one in pulled], ensure_ascii=False))
-    else:
-        for one in pulled:
-            _print(one, loaded)
-    sys.exit(1 if any(one.problem is not None for one in pulled) else 0)
+    return pulled, loaded
 
 
 def _load(system: System, store: Store, one: Pulled) -> int | None:
@@ -125,7 +138,8 @@ def _open(system: System, store: Store, url: str) -> None:
         click.echo(f"The hidden tests could not be opened: {error}", err=True)
 
 
-def _print(one: Pulled, loaded: dict[str, int | None]) -> None:
+def show(one: Pulled, loaded: dict[str, int | None]) -> None:
+    """Say what became of a course."""
     if one.problem is not None:
         click.echo(str(one.problem), err=True)
         return

@@ -39,15 +39,16 @@ def part_environment(settings: Settings) -> dict[str, str]:
 
 
 def make_parts(settings: Settings) -> list[Part]:
-    """Return the parts in the order they start: broker, proxy, Hub, web, worker."""
+    """Return the parts in the order they start: broker, proxy, Hub, web, worker, maybe sync."""
     env = part_environment(settings)
-    return [
+    parts = [
         _broker(settings, env),
         _proxy(settings, env),
         _hub(settings, env),
         _web(settings, env),
         _worker(settings, env),
     ]
+    return [*parts, _sync(settings, env)] if settings.sync_minutes else parts
 
 
 def used_ports(settings: Settings) -> dict[int, str]:
@@ -155,6 +156,17 @@ def _worker(settings: Settings, env: dict[str, str]) -> Part:
             write=(settings.data_dir / "db", settings.blobs_dir),
             read=(settings.run_dir, settings.keys_dir / "grading", settings.environments_dir),
         ),
+    )
+
+
+def _sync(settings: Settings, env: dict[str, str]) -> Part:
+    # It does what the operator's own `lms centre sync` does, and like that in no view of its own:
+    # courses, their packages and the centre's keys lie in the folders of several parts.
+    command = ("-m", "lms.cli", "centre", "sync", "--watch")
+    return Part(
+        name="sync",
+        argv=(sys.executable, *command, "--every", str(settings.sync_minutes)),
+        env=env,
     )
 
 

@@ -73,6 +73,8 @@ class Settings:
     metrics_token: str = ""
     #: Grade without a sandbox where there is none; marks every result (LMS_UNSAFE_GRADING).
     unsafe_grading: bool = False
+    #: Minutes between a centre's syncs under `lms up`; 0: none (LMS_SYNC_MINUTES).
+    sync_minutes: int = 0
     #: Hours until an unused sign-in ends (LMS_SESSION_HOURS).
     session_hours: int = 12
     #: Largest accepted upload in bytes (LMS_MAX_UPLOAD_BYTES).
@@ -103,6 +105,7 @@ class Settings:
             gpu_time_slices=_number(env, "LMS_GPU_TIME_SLICES", 1, low=1, high=64),
             metrics_token=env.get("LMS_METRICS_TOKEN", "").strip(),
             unsafe_grading=env.get("LMS_UNSAFE_GRADING") == "1",
+            sync_minutes=_number(env, "LMS_SYNC_MINUTES", 0, low=0, high=1440),
             session_hours=_number(env, "LMS_SESSION_HOURS", 12, low=1, high=24 * 30),
             max_upload_bytes=_number(env, "LMS_MAX_UPLOAD_BYTES", 64 << 20, low=1024, high=1 << 40),
         )

@@ -1,10 +1,15 @@
 """Courses from central itself: a box that joined pulls them over real sockets, nobody else does."""
 
+import random
 import shutil
 import socket
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -226,3 +231,85 @@ def test_a_busy_central_is_asked_again(central: str, lms: Lms) -> None:
     for _ in range(bundles.AT_ONCE):
         bundles._places.release()
     assert central
+
+
+def test_a_sync_brings_courses_down_and_says_what_waits(
+    central: str, lms: Lms, tmp_path: Path
+) -> None:
+    first = lms("gimje", "centre", "sync")
+    assert first.exit_code == 0, f"{first.output} {first.exception}"
+    assert "0 of 0 records wait" in first.output
+    assert f"{COURSE}: version 1" in first.output
+    again = lms("gimje", "centre", "sync")
+    assert again.exit_code == 0
+    assert "Every course is as central has it." in again.output
+    assert (tmp_path / "gimje" / "bundles" / "loaded" / COURSE).exists()
+    assert central
+
+
+def test_outside_the_hours_work_goes_up_and_courses_wait(
+    central: str, lms: Lms, tmp_path: Path
+) -> None:
+    hour = datetime.now().astimezone().hour
+    done = lms("gimje", "centre", "sync", "--hours", f"{(hour + 2) % 24}-{(hour + 3) % 24}")
+    assert done.exit_code == 0
+    assert "records wait" in done.output
+    assert "the rest waits" in done.output
+    assert not (tmp_path / "gimje" / "bundles" / "loaded" / COURSE).exists()
+    assert lms("gimje", "centre", "sync", "--hours", "noon").exit_code != 0
+    assert central
+
+
+@pytest.mark.parametrize(("hours", "word"), [(-30, "behind"), (24 * 365 * 14, "ahead")])
+def test_a_clock_far_off_is_said(
+    central: str, lms: Lms, monkeypatch: pytest.MonkeyPatch, hours: int, word: str
+) -> None:
+    """Central runs in this process too: only the command's own thread has the wrong clock."""
+    real, here = clock.now, threading.get_ident()
+
+    def now() -> datetime:
+        off = timedelta(hours=hours) if threading.get_ident() == here else timedelta()
+        return real() + off
+
+    monkeypatch.setattr(clock, "now", now)
+    done = lms("gimje", "centre", "sync")
+    assert done.exit_code == 1
+    assert f"hours {word}" in done.output
+    assert central
+
+
+@contextmanager
+def _watching(url: str, folder: Path) -> Iterator["subprocess.Popen[str]"]:
+    """Run `lms centre sync --watch` as a process of its own."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lms.cli", "centre", "sync", "--watch", "--every", "1"],
+        env={"LMS_DATA": str(folder), "LMS_URL": "http://127.0.0.1:9", "PATH": "/usr/bin:/bin",
+             "PYTHONUNBUFFERED": "1", "no_proxy": "127.0.0.1", "LANG": "C.UTF-8"},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+    assert url
+
+
+def test_a_watch_goes_on_by_itself_and_survives_being_killed(
+    central: str, lms: Lms, tmp_path: Path
+) -> None:
+    chance = random.Random(5)  # noqa: S311 - moments, not secrets
+    for _ in range(3):
+        with _watching(central, tmp_path / "gimje") as process:
+            time.sleep(chance.uniform(1.0, 3.0))
+            process.kill()
+    with _watching(central, tmp_path / "gimje") as process:
+        said = []
+        assert process.stdout is not None
+        for line in process.stdout:
+            said.append(line)
+            if "The next sync begins in" in line:
+                break
+    assert "0 of 0 records wait" in "".join(said)
+    assert _releases(tmp_path / "gimje") == _releases(tmp_path / "central")
+    assert lms("gimje", "centre", "sync").exit_code == 0
