@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from lms.compute import figures, quotas
 from lms.compute.ledger import PAUSE
-from lms.compute.models import GpuUse, Lease, Reservation
+from lms.compute.models import GpuInventory, GpuUse, Lease, Reservation
 from lms.compute.profiles import Terms
 from lms.compute.queue import list_reservations
 from lms.compute.rules import Entry, LeaseState, Need
@@ -34,6 +34,7 @@ class ComputeMetrics(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Return every figure."""
+        yield self._broker()
         yield self._slots()
         yield from self._leases()
         yield from self._waits()
@@ -41,6 +42,14 @@ class ComputeMetrics(Collector):
         yield self._ends()
         yield from self._reservations()
         yield from self._quotas()
+
+    def _broker(self) -> Metric:
+        answered = self._session.scalar(select(GpuInventory.at))
+        return GaugeMetricFamily(
+            "lms_gpu_broker_answered_timestamp_seconds",
+            "When the broker last answered the worker, which asks once a minute; 0 for never",
+            value=answered.timestamp() if answered else 0,
+        )
 
     def _slots(self) -> Metric:
         slots = GaugeMetricFamily(

@@ -105,6 +105,11 @@ def is_known(session: Session, inventory: Inventory) -> bool:
     return said is not None and said.reason == reason and same
 
 
+def note_answer(session: Session, *, now: datetime) -> None:
+    """Note that the broker has answered, and said nothing new."""
+    session.execute(update(GpuInventory).values(at=now))
+
+
 def _facts(device: Device) -> dict[str, object]:
     """Return what a row keeps of a device."""
     return {

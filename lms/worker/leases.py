@@ -123,6 +123,9 @@ class LeaseKeeper:
             LOG.info("devices: %s", [one.id for one in inventory.devices] or inventory.reason)
             with transaction(self.sessions) as session:
                 reconcile.take_stock(session, inventory, now=now)
+        else:
+            with transaction(self.sessions) as session:
+                reconcile.note_answer(session, now=now)
         self._stocked_at = now
         self._has_devices = bool(inventory.devices)
 

@@ -17,9 +17,12 @@ from lms.compute.rules import Cause, Need
 from lms.compute.seats import Promise
 from lms.foundation import clock
 from lms.foundation.db import transaction
+from lms.foundation.resources import resource_dir
 from lms.identity.scopes import SYSTEM
+from lms.worker.leases import LeaseKeeper
 from tests.factories.compute import ask, make_student, simulated, started
 from tests.factories.school import School
+from tests.fakes.broker_leases import FakeGpuBroker
 
 DOCS = Path(__file__).parents[3] / "docs"
 HOUR = timedelta(hours=1)
@@ -117,24 +120,46 @@ def test_names_are_those_of_the_manual_and_as_prometheus_wants_them(app: Flask, 
     assert set(table) == samples
     for family in families:
         for sample in family.samples:
+            _, _, kind, unit, labels, meaning, _ = map(str.strip, table[sample.name].split("|"))
+            assert kind == family.type, sample.name
+            assert unit, sample.name
+            assert meaning, sample.name
             for label in sample.labels:
-                assert label in table[sample.name].split("|")[2], (sample.name, label)
+                assert label in labels, (sample.name, label)
 
 
-def test_alerts_of_the_manual_name_what_there_is(app: Flask, busy: None) -> None:
+def test_alerts_that_we_ship_ask_for_metrics_that_there_are(app: Flask, busy: None) -> None:
     text = app.test_client().get("/metrics").text
     known = {
         sample.name for family in text_string_to_metric_families(text) for sample in family.samples
     }
-    manual = (DOCS / "operations.md").read_text(encoding="utf-8")
-    (rules,) = (
-        block for block in re.findall(r"```yaml\n(.*?)```", manual, re.DOTALL) if "alert:" in block
-    )
-    (group,) = yaml.safe_load(rules)["groups"]
-    assert group["rules"]
-    for rule in group["rules"]:
-        assert set(re.findall(r"lms_\w+", rule["expr"])) <= known, rule["alert"]
-        assert rule["annotations"]["summary"]
+    file = resource_dir("hub_config") / "prometheus" / "alerts.yml"
+    (group,) = yaml.safe_load(file.read_text(encoding="utf-8"))["groups"]
+    rules = {rule["alert"]: rule for rule in group["rules"]}
+    assert len(rules) == len(group["rules"])
+    assert {"GpuBrokerIsDown", "GpuQueueIsLong", "GpusHeldIdleWhileOthersWait"} <= set(rules)
+    for name, rule in rules.items():
+        named = set(re.findall(r"\blms_\w+", rule["expr"]))
+        assert named, name
+        assert named <= known, name
+        assert re.fullmatch(r"\d+[smhd]", rule.get("for", "0s")), name
+        assert rule["labels"]["severity"] in {"page", "ticket"}, name
+        assert rule["annotations"]["summary"].endswith("."), name
+        assert rule["expr"].count("(") == rule["expr"].count(")"), name
+
+
+def test_the_brokers_last_answer_is_told_and_renewed_without_news(
+    app: Flask, system: System, school: School
+) -> None:
+    name = ("lms_gpu_broker_answered_timestamp_seconds",)
+    assert values(app.test_client().get("/metrics").text)[name] == 0
+    now, later = clock.now(), clock.now() + HOUR
+    keeper = LeaseKeeper(sessions=system.sessions, broker=FakeGpuBroker("1"), now=lambda: now)
+    keeper.step()
+    assert values(app.test_client().get("/metrics").text)[name] == now.timestamp()
+    keeper.now = lambda: later
+    keeper.step()
+    assert values(app.test_client().get("/metrics").text)[name] == later.timestamp()
 
 
 def test_others_need_the_operators_token(app: Flask, busy: None, system: System) -> None:
