@@ -140,17 +140,18 @@ class Joined:
         # The zygote reaps it and says how it ended, unless the zygote has ended itself.
         status = os.read(self._status, 64).strip()
         code = os.waitstatus_to_exitcode(int(status)) if status else -signal.SIGKILL
-        verdict = self._verdict(was_killed=was_killed)
+        verdict = self._verdict(code, was_killed=was_killed)
         self._tidy()
         if self._spec["lease"]:
             self._state.write_end(self._spec["lease"], verdict)
         tail = self._output.tail.decode(errors="replace") if self._output else ""
-        return {"exit": code, "verdict": "exited", "output_tail": tail}
+        return {"exit": code, "verdict": verdict, "output_tail": tail}
 
-    def _verdict(self, *, was_killed: bool) -> str:
+    def _verdict(self, code: int, *, was_killed: bool) -> str:
         if was_killed or not _lives(self._spec["joins"]):
             return "killed"
-        if self._group is not None and self._group.oom_kills():
+        # What the kernel had started may have ended so, and the kernel by itself long after.
+        if code == -signal.SIGKILL and self._group is not None and self._group.oom_kills():
             return "out_of_memory"
         # Whoever sent a signal: it may have been the person, who would get the hours back.
         return "exited"

@@ -35,7 +35,7 @@ from lms.outposts.kernels.leasing import LeaseApi
 from lms.outposts.kernels.open import Connection, OpenKernel, OpenKernelError, pool
 from lms.outposts.kernels.seat import Seat, offering_of
 from lms.outposts.notebook.place import find_place
-from lms.protocol.broker import ServerKernelRequest
+from lms.protocol.broker import ServerKernelRequest, Verdict
 from lms.protocol.grading import Limits
 
 _STOCK_WORDS = ("-m", "ipykernel_launcher")
@@ -45,6 +45,10 @@ _READY_SECONDS = 60.0
 _REFILL_SECONDS = 0.5
 #: Of the caller's variables, those that mean something in a sandbox.
 _SANDBOX_VARIABLES = ("JPY_SESSION_NAME", "NBGRADER_EXECUTION", "PYTHONHASHSEED")
+_OUT_OF_MEMORY = (
+    "이 커널은 쓸 수 있는 메모리를 넘겨서 끝났고, 변수는 사라졌어요. · "
+    "This kernel used more memory than it may and was ended; its variables are gone."
+)
 
 # The kernels first, then the zygote they come from (which was registered earlier).
 atexit.register(pool.close)
@@ -68,6 +72,10 @@ class SandboxedKernel:
     def poll(self) -> int | None:
         """Return the exit code or None while it runs."""
         return self._process.poll()
+
+    def wanted_memory(self) -> bool:
+        """Say whether it was ended because it used more memory than there is for it."""
+        return self._process.usage().verdict is Verdict.OUT_OF_MEMORY
 
     def wait(self) -> int:
         """Return the exit code once it has ended."""
@@ -232,6 +240,8 @@ class ZygoteProvisioner(LocalProvisioner):
             finally:
                 loop.remove_reader(kernel.fileno())
         code = kernel.wait()
+        if isinstance(kernel, SandboxedKernel) and kernel.wanted_memory():
+            notices.tell(self.kernel_id, _OUT_OF_MEMORY)
         self.process = self._kernel = None
         return code
 
@@ -239,6 +249,8 @@ class ZygoteProvisioner(LocalProvisioner):
         """Give back the GPU and remove the runtime folder, unless another kernel will use them."""
         if self.seat is not None and not restart:
             await self._leave_seat(self.seat)
+        if not restart:
+            notices.close_board(self.kernel_id)
         if self._connection is None:
             await super().cleanup(restart)
             return
@@ -254,7 +266,6 @@ class ZygoteProvisioner(LocalProvisioner):
             self._kernel.kill()
         self.seat = None
         await seat.leave()
-        notices.close_board(self.kernel_id)
 
     async def _can_fork(self, kwargs: dict[str, Any]) -> bool:
         argv = list(self.kernel_spec.argv)

@@ -57,7 +57,12 @@ class Kernel:
         """Run a cell and return what it printed, an error's name included."""
         return asyncio.run(self._run(source, interrupt_on))
 
-    async def _run(self, source: str, interrupt_on: str) -> str:
+    def spend(self, source: str) -> None:
+        """Run a cell that the kernel does not survive."""
+        with contextlib.suppress(TimeoutError):
+            asyncio.run(self._run(source, "", seconds=15))
+
+    async def _run(self, source: str, interrupt_on: str, seconds: float = 90) -> str:
         url = _url(self.server, f"kernels/{self.id}/channels").replace("http:", "ws:")
         line = await websocket_connect(HTTPRequest(url, headers=_TOKEN))
         header = {"msg_id": "1", "msg_type": "execute_request", "session": "s", "version": "5.3"}
@@ -65,15 +70,17 @@ class Kernel:
         message = {"header": header, "content": content, "channel": "shell"}
         await line.write_message(json.dumps(message | {"parent_header": {}, "metadata": {}}))
         try:
-            return await self._read(line, interrupt_on)
+            return await self._read(line, interrupt_on, seconds)
         finally:
             line.close()
             while await line.read_message() is not None:
                 pass
 
-    async def _read(self, line: WebSocketClientConnection, interrupt_on: str) -> str:
+    async def _read(
+        self, line: WebSocketClientConnection, interrupt_on: str, seconds: float
+    ) -> str:
         printed = ""
-        async with asyncio.timeout(90):
+        async with asyncio.timeout(seconds):
             while True:
                 reply: dict[str, Any] = json.loads(await line.read_message() or "{}")
                 if reply.get("parent_header", {}).get("msg_id") != "1":
@@ -154,6 +161,51 @@ def test_a_stopped_server_leaves_no_kernel(shared: Place, server: Server) -> Non
     assert _of_uid(LEARNER_A) == []
     folder = shared.broker.data / "run" / "servers" / "kernels"
     until(lambda: not list(folder.iterdir()))
+
+
+def _oom_score(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
+
+
+#: Many small processes: no one of them holds as much as the server does.
+CROWD = """
+import mmap, os, time
+for _ in range(40):
+    if os.fork() == 0:
+        held = mmap.mmap(-1, 40 << 20); held.write(b'x' * (40 << 20)); time.sleep(600)
+    time.sleep(0.02)
+"""
+
+
+def test_memory_is_taken_from_kernels_and_never_from_their_server(server: Server) -> None:
+    main = server.pid(LEARNER_A)
+    beside = Kernel.start(server)
+    assert beside.run("x = 5") == ""
+    kernel = Kernel.start(server)
+    kernel.spend(CROWD)
+    assert Path(f"/proc/{main}").exists()
+    assert server.answers()
+    assert beside.run("print(x)") == "5"
+    for one in kernels():
+        assert _oom_score(one) > _oom_score(main)
+    assert kernel.end() == 204
+
+
+def test_a_kernel_that_used_too_much_memory_says_so_in_the_notebook(server: Server) -> None:
+    kernel = Kernel.start(server)
+    assert kernel.run("x = 5; print(x)") == "5"
+    (first,) = kernels()
+    kernel.spend("held = []\nwhile True: held.append(bytearray(8 << 20))")
+    until(lambda: len(kernels()) == 1 and first not in kernels())
+    said = kernel.run("print('x' in globals())")
+    assert "메모리" in said
+    assert "This kernel used more memory than it may and was ended" in said
+    assert said.endswith("False")
+    # Once is enough, and an end that was wished for is none of memory.
+    assert kernel.run("print(1)") == "1"
+    assert kernel.ask("restart") == 200
+    assert kernel.run("print(2)") == "2"
+    assert kernel.end() == 204
 
 
 @pytest.mark.parametrize("uid", [LEARNER_A, LEARNER_B])
