@@ -19,6 +19,8 @@ SILENCE = timedelta(seconds=45)
 #: After this long a silent worker counts as one that was taken away.
 GONE = timedelta(hours=1)
 _HUB_SECONDS = 3
+#: Said of a part that nothing can be seen of, since another does not answer.
+UNKNOWN = sentence("Not known while the database or the worker does not answer.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,9 +123,8 @@ def _silent(names: Sequence[str]) -> PartHealth:
 
 
 def _unknown() -> tuple[PartHealth, PartHealth]:
-    why = sentence("Not known while the database or the worker does not answer.")
-    return PartHealth(name="worker", ok=False, reason=why), PartHealth(
-        name="sandbox", ok=False, reason=why
+    return PartHealth(name="worker", ok=False, reason=UNKNOWN), PartHealth(
+        name="sandbox", ok=False, reason=UNKNOWN
     )
 
 

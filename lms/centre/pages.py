@@ -17,7 +17,10 @@ from lms.catalogue.models import Assignment, Course, Release
 from lms.catalogue.service import list_titles
 from lms.centre.models import (
     Centre,
+    CentreChain,
     CentreCheckpoint,
+    CentreConflict,
+    CentreOrigin,
     CentreRecord,
     CentreResult,
     CentreSelf,
@@ -306,6 +309,49 @@ def received_since(session: Session, since: datetime) -> dict[str, list[tuple[da
     for row in rows:
         found.setdefault(row.centre, []).append((row.received_at, row.last - row.first + 1))
     return found
+
+
+def list_refused(
+    session: Session, centre: Centre, limit: int = 50
+) -> list[tuple[int, Sentence | None]]:
+    """Return the numbers of the records that central did not take over, newest first, and why."""
+    rows = session.execute(
+        select(CentreRecord.seq, CentreRecord.reason)
+        .where(CentreRecord.centre == centre.id, CentreRecord.state == RecordState.REFUSED)
+        .order_by(CentreRecord.id.desc())
+        .limit(limit)
+    )
+    return [(seq, None if reason is None else Sentence.from_json(reason)) for seq, reason in rows]
+
+
+def list_conflicts(
+    session: Session, centre: Centre, limit: int = 50
+) -> list[tuple[str, int, Sentence]]:
+    """Return where two truths met, newest first: kind, submission and what was decided."""
+    rows = session.execute(
+        select(CentreConflict.kind, CentreConflict.submission_id, CentreConflict.decision)
+        .where(CentreConflict.centre == centre.id)
+        .order_by(CentreConflict.id.desc())
+        .limit(limit)
+    )
+    return [(kind, submission, Sentence.from_json(said)) for kind, submission, said in rows]
+
+
+def count_origins(session: Session, centre: Centre) -> int:
+    """Return how many submissions came from a centre."""
+    counted = select(func.count()).where(CentreOrigin.centre == centre.id)
+    return session.scalar(counted) or 0
+
+
+def forked(session: Session) -> set[str]:
+    """Return the centres whose newest journal has two histories: put back from a backup."""
+    return set(
+        session.scalars(
+            select(CentreChain.centre)
+            .join(Centre, Centre.id == CentreChain.centre)
+            .where(CentreChain.forked_at.is_not(None), CentreChain.epoch == Centre.epoch)
+        )
+    )
 
 
 def find_dispute(session: Session, centre: Centre, run_id: int) -> Dispute | None:

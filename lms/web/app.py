@@ -9,6 +9,7 @@ from lms.bootstrap import System
 from lms.foundation.resources import resource_dir
 from lms.web import account, admin, compute_board, compute_quotas, status
 from lms.web.access import init_access
+from lms.web.centre import central as centres
 from lms.web.centre import own as own_centre
 from lms.web.chrome import init_chrome
 from lms.web.database import init_database
@@ -44,7 +45,7 @@ _STUDENT = (
     grades,
     compute,
 )
-_CENTRE = (own_centre,)
+_CENTRE = (own_centre, centres)
 _INSTRUCTOR = (teaching, marking, holds, corrections, seats, hours)
 
 

@@ -188,4 +188,6 @@ def _account(actor: Actor) -> tuple[NavItem, ...]:
     if actor.is_admin:
         items.append(NavItem(gettext("People"), "/admin/people", "people"))
         items.append(NavItem(gettext("GPUs"), "/admin/compute", "grades"))
+        # Central's table; at a centre it leads to the centre's own page.
+        items.append(NavItem(gettext("Centres"), "/admin/centres", "home"))
     return tuple(items)

@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy.orm import Session
 
 from lms.bootstrap import System
-from lms.bootstrap.health import report
+from lms.bootstrap.health import UNKNOWN, report
 from lms.centre import pages as centre
 from lms.centre.models import CentreSelf
 from lms.centre.pages import CourseHere, Space
@@ -148,13 +148,7 @@ def _problems(
             ),
         )
     yield from _disk_problems(space)
-    for part in parts:
-        if part.state.tone == "bad":
-            yield Problem(
-                tone="bad",
-                title=gettext("%(part)s does not work", part=say(part.name)),
-                todo=say(part.reason) if part.reason else "",
-            )
+    yield from _part_problems(parts)
     yield from _course_problems(rows, at)
     if waiting and (me.contact_at is None or at - me.contact_at > QUIET):
         yield Problem(
@@ -165,6 +159,17 @@ def _problems(
                 "lms centre push --to FOLDER, then bring the stick to central."
             ),
         )
+
+
+def _part_problems(parts: tuple[PartRow, ...]) -> Iterator[Problem]:
+    for part in parts:
+        # Of a part that cannot be seen while another is down there is nothing to say.
+        if part.state.tone == "bad" and part.reason != UNKNOWN:
+            yield Problem(
+                tone="bad",
+                title=gettext("%(part)s does not work", part=say(part.name)),
+                todo=say(part.reason) if part.reason else "",
+            )
 
 
 def _disk_problems(space: Space) -> Iterator[Problem]:
@@ -255,7 +260,7 @@ def _space(folder: Path) -> Space:
 
 def _disk(space: Space) -> Disk:
     words = {
-        "bundles": gettext("Courses"),
+        "bundles": gettext("Courses from central"),
         "environments": gettext("Packages of courses"),
         "blobs": gettext("Files handed in and graded"),
         "db": gettext("Database"),
