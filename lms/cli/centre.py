@@ -23,6 +23,7 @@ from lms.centre.tickets import invite as make_ticket
 from lms.centre.tickets import join as become
 from lms.cli.centre_pull import pull
 from lms.cli.centre_sync import sync
+from lms.cli.centre_update import update
 from lms.foundation import clock
 from lms.foundation.db import transaction
 from lms.foundation.errors import InvalidError, UnavailableError
@@ -40,6 +41,7 @@ def centre() -> None:
 
 
 centre.add_command(pull)
+centre.add_command(update)
 centre.add_command(sync)
 
 

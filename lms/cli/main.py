@@ -1,6 +1,7 @@
 """The `lms` command: gathers the groups and maps our errors to exit codes."""
 
 import sys
+from pathlib import Path
 
 import click
 
@@ -32,6 +33,9 @@ COMMANDS: dict[str, str] = {
     "worker": "lms.cli.worker:worker",
 }
 
+#: What an update of a box leaves beside its programs until it is done: see lms.outposts.software.
+UNFINISHED = "update.json"
+
 
 @click.command(
     cls=LazyGroup,
@@ -46,6 +50,11 @@ def cli() -> None:
 def main() -> None:
     """Run `lms`; an error of ours is one sentence on stderr and its kind's exit code."""
     try:
+        # Looked at without importing anything: every command passes here.
+        if (Path(sys.prefix).parent / UNFINISHED).exists():
+            from lms.cli.centre_update import settle_update
+
+            settle_update()
         cli()
     except LmsError as error:
         click.echo(f"lms: {error.sentence}", err=True)

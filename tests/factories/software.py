@@ -16,9 +16,12 @@ def main():
     if words == ["--version"]:
         print("lms, version {version}")
     elif words == ["prepare", "--tables-only"]:
-        with sqlite3.connect(os.environ["LMS_DATABASE_URL"].removeprefix("sqlite:///")) as rows:
-            {migration}
-            rows.execute("UPDATE alembic_version SET version_num = '{version}'")
+        path = os.environ["LMS_DATABASE_URL"].removeprefix("sqlite:///")
+        rows = sqlite3.connect(path, isolation_level=None)
+        rows.execute("BEGIN IMMEDIATE")
+        {migration}
+        rows.execute("UPDATE alembic_version SET version_num = '{version}'")
+        rows.execute("COMMIT")
     else:
         sys.exit("seodang {version}: " + repr(words))
 """
