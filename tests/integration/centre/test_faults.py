@@ -40,6 +40,7 @@ from lms.gradebook.service import standing
 from lms.grading.models import CellScore, NotebookRun, Run
 from lms.identity.models import Person
 from lms.protocol.sentences import Sentence
+from tests.conftest import engine  # noqa: F401 - central on both kinds of database
 from tests.factories import make_person, notebook
 from tests.factories.centres import (
     OFFERING,

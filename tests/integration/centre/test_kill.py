@@ -5,16 +5,18 @@ In the end everything that the box had acknowledged stands at central exactly on
 """
 
 import contextlib
+import dataclasses
 import os
 import random
 import signal
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import create_engine, func, make_url, select, text
 
 from lms.bootstrap import System, build, sync_place, sync_signer
 from lms.centre.collecting import collect
@@ -53,14 +55,19 @@ def _at_once() -> None:
 class _Place:
     """Folders of the box, of central and of the stick between them."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, database_url: str = "") -> None:
         self.root = root
+        #: Central's, where it is not SQLite.
+        self.database_url = database_url
         self.stick = root / "stick"
         self.acknowledged = root / "acknowledged"
 
     @contextlib.contextmanager
     def open(self, name: str) -> Iterator[System]:
-        system = build(Settings(data_dir=self.root / name, lms_url="http://127.0.0.1:8123"))
+        settings = Settings(data_dir=self.root / name, lms_url="http://127.0.0.1:8123")
+        if name == "central":
+            settings = dataclasses.replace(settings, database_url=self.database_url)
+        system = build(settings)
         try:
             yield system
         finally:
@@ -125,12 +132,11 @@ def _killed(act: Callable[[int, Ready], None], number: int, seconds: float) -> b
     return True
 
 
-def _storm(root: Path, moving: Clock, kills: int, seed: int) -> int:
-    place = _Place(root)
+def _storm(place: _Place, moving: Clock, kills: int, seed: int) -> int:
     with place.open("central") as central:
         metadata.create_all(central.engine)
         make_content(central)
-        box = make_box(root / "box")
+        box = make_box(place.root / "box")
         enter(central, box)
         for name in ("haneul", "bada", "garam"):
             box.student(name)
@@ -184,8 +190,36 @@ def _check(place: _Place) -> None:
         assert session.get_one(CentreSelf, 1).complete_to <= len(mine)
 
 
+@pytest.fixture
+def fresh_postgres(postgres_url: str) -> Iterator[str]:
+    """A database of its own: what other tests empty would wait for who was killed."""
+    made = create_engine(postgres_url, isolation_level="AUTOCOMMIT")
+    name = f"storm_{uuid.uuid4().hex}"
+    with made.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    yield make_url(postgres_url).set(database=name).render_as_string(hide_password=False)
+    with made.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    made.dispose()
+
+
 def test_kills_lose_and_double_nothing(tmp_path: Path, moving: Clock) -> None:
-    assert _storm(tmp_path, moving, kills=9, seed=7) >= 3
+    assert _storm(_Place(tmp_path), moving, kills=9, seed=7) >= 3
+
+
+@pytest.mark.postgres
+def test_kills_lose_and_double_nothing_on_postgres(
+    tmp_path: Path, moving: Clock, fresh_postgres: str
+) -> None:
+    assert _storm(_Place(tmp_path, fresh_postgres), moving, kills=9, seed=8) >= 3
+
+
+@pytest.mark.slow
+@pytest.mark.postgres
+def test_hundreds_of_kills_lose_and_double_nothing_on_postgres(
+    tmp_path: Path, moving: Clock, fresh_postgres: str
+) -> None:
+    assert _storm(_Place(tmp_path, fresh_postgres), moving, kills=150, seed=4) >= 50
 
 
 @pytest.mark.slow
@@ -193,4 +227,4 @@ def test_kills_lose_and_double_nothing(tmp_path: Path, moving: Clock) -> None:
 def test_hundreds_of_kills_lose_and_double_nothing(
     tmp_path: Path, moving: Clock, seed: int
 ) -> None:
-    assert _storm(tmp_path, moving, kills=150, seed=seed) >= 50
+    assert _storm(_Place(tmp_path), moving, kills=150, seed=seed) >= 50

@@ -21,6 +21,7 @@ from lms.foundation import clock
 from lms.foundation.blobs import digest_of
 from lms.foundation.db import transaction
 from lms.identity.models import Person
+from tests.conftest import engine  # noqa: F401 - central on both kinds of database
 from tests.factories import make_person, notebook
 from tests.factories.centres import OFFERING, TASK, Box, place_of
 from tests.fakes.clock import Clock

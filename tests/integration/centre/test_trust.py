@@ -32,6 +32,7 @@ from lms.grading.models import Run
 from lms.identity.models import Person
 from lms.identity.scopes import SYSTEM
 from lms.protocol.grading import Integrity
+from tests.conftest import engine  # noqa: F401 - central on both kinds of database
 from tests.factories.centres import AppLine, Box, find_centre, grade_run, place_of, set_rate
 from tests.factories.grading import finding
 
