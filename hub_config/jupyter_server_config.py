@@ -3,6 +3,7 @@
 # course list belongs to formgraders run as Hub services, which there are none of here.
 from lms.outposts.environment import process_environment
 from lms.outposts.notebook.gpu import LAB_DIR
+from lms.outposts.notebook.packed import PackedFiles
 
 c = get_config()
 
@@ -12,7 +13,11 @@ c.HubOAuth.cache_max_age = 15
 # A learner's home has no desktop with a bin.
 c.FileContentsManager.delete_to_trash = False
 # Formgrader stands in a frame of JupyterLab; the Hub's own rule, 'none', would leave it blank.
-c.ServerApp.tornado_settings = {"headers": {"Content-Security-Policy": "frame-ancestors 'self'"}}
+c.ServerApp.tornado_settings = {
+    "headers": {"Content-Security-Policy": "frame-ancestors 'self'"},
+    # JupyterLab's own files travel packed, and once.
+    "static_handler_class": PackedFiles,
+}
 
 # Kernels are forks too, in the server's own sandbox; where the machine has no broker they start the
 # stock way.

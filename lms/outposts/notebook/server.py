@@ -4,10 +4,13 @@ The zygote imports what every such server imports and does nothing else; each se
 it, which reads its own configuration and listens as if it had been executed.
 """
 
+import functools
 import importlib
+import importlib.metadata
 import socket
 import sys
 from contextlib import suppress
+from pathlib import Path
 from types import ModuleType
 
 #: What a server loads, extensions included; a module that is not installed is left out.
@@ -71,15 +74,33 @@ def import_late() -> None:
     sys.modules[_LATE] = stand_in
 
 
+def remember_entry_points() -> None:
+    """Read once which plug-ins are installed; forks see the same packages.
+
+    JupyterLab's page asks for all of nbconvert's formats when it opens, and each question would
+    read the list of every installed package again.
+    """
+    if not hasattr(importlib.metadata.entry_points, "cache_clear"):
+        importlib.metadata.__dict__["entry_points"] = functools.cache(
+            importlib.metadata.entry_points
+        )
+
+
 def prepare() -> None:
-    """Import what servers load."""
+    """Import what servers load, and make ready what all of them send."""
     import_late()
+    remember_entry_points()
     from jupyter_server.serverapp import JUPYTER_SERVICE_HANDLERS
 
     services = [name for names in JUPYTER_SERVICE_HANDLERS.values() for name in names or ()]
     for name in (*IMPORTS, *services):
         with suppress(ModuleNotFoundError):
             importlib.import_module(name)
+    nbconvert = importlib.import_module("nbconvert.exporters.base")
+    for name in nbconvert.get_export_names():
+        nbconvert.get_exporter(name)
+    packed = importlib.import_module("lms.outposts.notebook.packed")
+    packed.pack_folder(Path(sys.prefix, "share", "jupyter", "lab", "static"))
 
 
 def run(channel: socket.socket | None, argv: list[str]) -> int:
