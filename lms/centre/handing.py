@@ -66,9 +66,10 @@ class Handing:
         task = self._task(details["offering"], details["assignment"])
         release = self._release(task, details["release"])
         listing, digest = self._files(details["files"], release)
-        when = self._when(row, details)
-        late = self._is_late(task, when)
         known = self.batch.attempts(task.id, person_id)
+        before = [one.submitted_at for one in known if one.centre == self.centre.id]
+        when = self._when(row, details, before)
+        late = self._is_late(task, when)
         same = next((one for one in known if one.digest == digest), None)
         if same is not None:
             self._same_work(row, same, late=late)
@@ -132,10 +133,12 @@ class Handing:
             self._current[task.id] = found or None
         return self._current[task.id]
 
-    def _when(self, row: Row, details: dict[str, Any]) -> _When:
+    @staticmethod
+    def _when(row: Row, details: dict[str, Any], before: list[datetime]) -> _When:
         claimed = from_millis(row.facts["at"])
         after = from_millis(details["after"])
-        at = believed(claimed, after=after, received_at=row.received_at)
+        # A journal tells in which order things happened, also where its clock was set back.
+        at = max([believed(claimed, after=after, received_at=row.received_at), *before])
         return _When(claimed=claimed, at=at, after=after, clock_ok=at == claimed)
 
     @staticmethod
