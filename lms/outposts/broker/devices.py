@@ -80,11 +80,7 @@ def end_holders(uid: int, mounts: set[int], paths: list[str]) -> int:
     Looks again until nothing was found twice: a file may be on its way from one to another. Whoever
     makes that take long loses all that runs. Raises TimeoutError when something does not end.
     """
-    nodes = set()
-    for path in paths:
-        with contextlib.suppress(OSError):
-            status = os.stat(path)
-            nodes.add((status.st_dev, status.st_ino))
+    nodes = _numbers_of(paths)
     began = time.monotonic()
     ended: set[int] = set()
     calm = 0
@@ -97,6 +93,57 @@ def end_holders(uid: int, mounts: set[int], paths: list[str]) -> int:
             raise TimeoutError(f"process {found[0]} of uid {uid} does not end")
         time.sleep(_ROUND_SECONDS)
     return len(ended)
+
+
+def end_strangers(uids: set[int], mounts: set[int], paths: list[str], sole: list[str]) -> None:
+    """End processes of other people who were handed a file of the kernel's, or hold a sole node.
+
+    Between people there are no walls for sockets without a path. `paths` are all nodes that the
+    kernel had, `sole` those that nobody else may use now. Raises TimeoutError as `end_holders`.
+    """
+    nodes, alone = _numbers_of(paths), _numbers_of(sole)
+    end = time.monotonic() + _LONGEST_SECONDS
+
+    def has_been_handed(pid: int) -> bool:
+        tasks = _tasks(pid)
+        own = tasks[:1] + [task for task in tasks[1:] if not _is_alike(tasks[0], task)]
+        return any(_was_handed(f"/proc/{pid}/task/{task}", mounts, nodes, alone) for task in own)
+
+    while nodes:
+        found = [pid for uid in uids for pid in _pids_of(uid) if _end_if(has_been_handed, pid, uid)]
+        if not found:
+            return
+        if time.monotonic() > end:
+            raise TimeoutError(f"process {found[0]} holds a device and does not end")
+        time.sleep(_ROUND_SECONDS)
+
+
+def _numbers_of(paths: list[str]) -> set[tuple[int, int]]:
+    nodes = set()
+    for path in paths:
+        with contextlib.suppress(OSError):
+            status = os.stat(path)
+            nodes.add((status.st_dev, status.st_ino))
+    return nodes
+
+
+def _was_handed(
+    task: str, mounts: set[int], nodes: set[tuple[int, int]], alone: set[tuple[int, int]]
+) -> bool:
+    with contextlib.suppress(OSError):
+        for number in os.listdir(f"{task}/fd"):
+            with contextlib.suppress(OSError):
+                status = os.stat(f"{task}/fd/{number}")
+                node = (status.st_dev, status.st_ino)
+                if node in alone or (node in nodes and _mount_in(task, number) in mounts):
+                    return True
+        return bool(alone) and _maps(task, alone)
+    return False
+
+
+def _mount_in(task: str, number: str) -> int:
+    with open(f"{task}/fdinfo/{number}", encoding="ascii", errors="replace") as file:
+        return int(next(line.split()[1] for line in file if line.startswith("mnt_id:")))
 
 
 class _Patience:

@@ -100,7 +100,10 @@ class Leases:
             self._kernels.forget(kernel)
         if grant is not None:
             mounts = {number for kernel in kernels for number in kernel.mounts}
-            devices.end_holders(grant.uid, mounts, self._sole_nodes(grant))
+            devices.end_holders(grant.uid, mounts, self._sole_nodes(grant, grant.uid))
+            others = self._kernels.list_owners() - {grant.uid}
+            nodes = self._nodes_of(grant)
+            devices.end_strangers(others, mounts, nodes, self._sole_nodes(grant))
         path.unlink(missing_ok=True)
         self._kernels.forget_end(lease)
 
@@ -180,17 +183,21 @@ class Leases:
             path.chmod(0o444)
         return [str(path)]
 
-    def _sole_nodes(self, grant: Grant) -> list[str]:
-        """Return the nodes of a grant that no other grant of the person has."""
+    def _nodes_of(self, grant: Grant) -> list[str]:
+        """Return the nodes of those of its devices that are still there."""
+        devices_here = (self._inventory or self.inventory()).devices
+        found = [device for device in devices_here if device.id in grant.devices]
+        return [node for device in found for node in self._make_nodes(device)]
+
+    def _sole_nodes(self, grant: Grant, uid: int | None = None) -> list[str]:
+        """Return the nodes of a grant that no other grant has, of the person with `uid` or any."""
         kept = {
             node
             for other in self._grants()
-            if other.uid == grant.uid and other.lease != grant.lease
-            for name in other.devices
-            for node in self._make_nodes(self._device(name))
+            if uid in {None, other.uid} and other.lease != grant.lease
+            for node in self._nodes_of(other)
         }
-        own = [node for name in grant.devices for node in self._make_nodes(self._device(name))]
-        return [node for node in own if node not in kept]
+        return [node for node in self._nodes_of(grant) if node not in kept]
 
     def _path(self, lease: str) -> Path:
         if not _NAME.fullmatch(lease) or lease.startswith("."):

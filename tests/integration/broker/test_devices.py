@@ -179,6 +179,41 @@ def test_who_reached_into_a_leased_kernel_ends_with_the_lease(
     assert kernel.run("print(process.wait(10) is not None)") == "True"
 
 
+@pytest.mark.parametrize("keeps", ["file", "mapping"])
+def test_who_was_handed_a_device_by_another_person_ends_with_the_lease(
+    shared: Place, kernel: Kernel, leases: LeaseClient, keeps: str
+) -> None:
+    friend = Kernel.start(shared.start("b", LEARNER_B))
+    try:
+        grant(leases)
+        address = f"\\0seodang-{os.getpid()}-{keeps}"
+        # Sockets without a path know no walls between people.
+        take = (
+            "import mmap, os, socket, time\n"
+            f"line = socket.socket(socket.AF_UNIX); line.bind('{address}'); line.listen()\n"
+            "thief = os.fork()\n"
+            "if thief == 0:\n"
+            "    there, _ = line.accept()\n"
+            "    _, (file,), _, _ = socket.recv_fds(there, 1, 1)\n"
+            f"    if {keeps!r} == 'mapping':\n"
+            "        kept = mmap.mmap(file, 0, prot=mmap.PROT_READ); os.close(file)\n"
+            "    open('/tmp/holds', 'w').close(); time.sleep(600); os._exit(0)"
+        )
+        assert friend.run(take) == ""
+        assert kernel.run("process, place_ = leased('one')") == ""
+        give = (
+            "import os, socket; line = socket.socket(socket.AF_UNIX)\n"
+            f"line.connect('{address}'); socket.send_fds(line, [b'x'], [os.open({NODE!r}, 0)])"
+        )
+        assert kernel.run(f"print(told(place_, {give!r}))") == ""
+        wait = "while not os.path.exists('/tmp/holds'): time.sleep(0.05)"
+        assert friend.run(wait) == ""
+        leases.revoke("one", "the time is over")
+        assert friend.run("print(os.waitpid(thief, os.WNOHANG)[1])") == "9"
+    finally:
+        shared.client.stop_server("b", now=True)
+
+
 def stop_keeper(shared: Place) -> int:
     """Let the keeper of the only leased kernel stand still, so that its end takes long."""
     folder = shared.broker.data / "run" / "servers" / "kernels"
