@@ -34,6 +34,7 @@ from lms.outposts.broker.launcher import (
 )
 from lms.outposts.broker.leases import Leases, read_grant
 from lms.outposts.broker.probe import probe
+from lms.outposts.broker.refusals import Refusals
 from lms.outposts.broker.server_kernels import KernelRefusedError, ServerKernels
 from lms.outposts.broker.servers import NoRoomError, ServerRefusedError, Servers
 from lms.outposts.broker.spec import Spec
@@ -85,6 +86,7 @@ class Broker:
         #: When leases and doors are looked at next.
         self._look_at = self._doors_at = 0.0
         self._doors = self._make_doors()
+        self._refusals = Refusals()
         #: One request at a time, from whichever thread.
         self._turn = threading.Lock()
 
@@ -175,7 +177,7 @@ class Broker:
             with self._turn:
                 answer = self._handle(request, channel, caller, who)
         except _REFUSALS as error:
-            _log.warning("refused uid %d: %s", who.uid, error)
+            self._refusals.tell(who.uid, str(error))
             answer = {"error": str(error), "full": isinstance(error, NoRoomError)}
         except OSError as error:
             _log.exception("request of uid %d failed", who.uid)

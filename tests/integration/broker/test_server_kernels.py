@@ -255,6 +255,33 @@ def test_the_other_door_starts_no_kernel_for_servers(shared: Place) -> None:
         assert "may not ask for server_kernel" in line.recv(4096).decode()
 
 
+NONSENSE = """
+import json, os, socket
+def ask(data):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as line:
+        line.settimeout(30); line.connect(os.environ['LMS_KERNEL_BROKER']); line.send(data)
+        return 'error' in json.loads(line.recv(65536))
+good = {'connection_file': '/tmp/k', 'env': {}, 'cwd': '/'}
+wrong = [{'env': {'A': chr(0xd800)}}, {'env': {'A=B': ''}}, {'cwd': '/../root'}, {'lease': '../x'},
+    {'lease': 5}, {'connection_file': 'x'}, {'environment': '../../x'}]
+frames = [json.dumps({'server_kernel': good | one}).encode() for one in wrong]
+frames += [b'[' * 60000, b'1' * 60000, bytes([255, 254]), b'{' + b' ' * 150000, b'{"probe": {}}',
+    json.dumps({'x' + chr(10) + 'INFO forged': 1}).encode()] * 9
+print({ask(one) for one in frames})
+"""
+
+
+def test_nonsense_is_refused_and_fills_no_log(shared: Place, server: Server) -> None:
+    kernel = Kernel.start(server)
+    before = shared.broker.log.stat().st_size
+    assert kernel.run(NONSENSE) == "{True}"
+    said = shared.broker.log.read_bytes()[before:]
+    assert b"Traceback" not in said
+    assert b"\nINFO forged" not in said
+    assert kernel.run("print(1 + 1)") == "2"
+    assert shared.client.probe().ok
+
+
 @pytest.mark.slow
 def test_without_a_broker_kernels_start_the_stock_way(shared: Place, server: Server) -> None:
     before = Kernel.start(server)
