@@ -41,6 +41,7 @@ from lms.outposts.bundles.opening import SealState
 from lms.outposts.bundles.problems import BundleError
 from lms.outposts.bundles.signing import target_name
 from lms.outposts.bundles.store import Installed, Store
+from lms.outposts.software.contents import SOFTWARE
 from lms.protocol.grading import RunStatus
 from lms.protocol.sentences import Sentence
 
@@ -48,6 +49,8 @@ from lms.protocol.sentences import Sentence
 _TIME_DIGITS = 12
 _MILLI = timedelta(milliseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+#: The software travels as courses do.
+_SOFTWARE = Bilingual(ko="이 컴퓨터의 소프트웨어", en="The software of this machine")
 #: A block of a file, whatever the disk says.
 _BLOCK = 512
 
@@ -106,7 +109,7 @@ class Dispute:
 def list_courses(session: Session, store: Store) -> list[CourseHere]:
     """Return the courses of this box by key, damaged ones with their problem."""
     keys = store.courses()
-    titles = list_titles(session, keys)
+    titles = {SOFTWARE: _SOFTWARE, **list_titles(session, keys)}
     waiting = _waiting(session)
     found = []
     for key in keys:
@@ -146,8 +149,8 @@ def _previous(store: Store, stands: Installed) -> int | None:
 def _newest_known(store: Store, course: str) -> int | None:
     """Return the newest version in the metadata that was verified when it was taken."""
     try:
-        path = store.root / "trusted" / f"{course}.json"
-        signed = Metadata[Targets].from_file(str(path)).signed
+        content = (store.root / "trusted" / f"{course}.json").read_bytes()
+        signed = Metadata[Targets].from_bytes(content).signed
         version = signed.targets[target_name(course)].unrecognized_fields["custom"]["version"]
     except (RepositoryError, OSError, KeyError, TypeError, ValueError):
         return None

@@ -143,6 +143,10 @@ class Trust:
         if _contents(fresh) == _contents(self._folder):
             shutil.rmtree(fresh)
             return
+        for path in fresh.rglob("*"):
+            # python-tuf keeps them to itself; they are public, and the pages run as another user.
+            if path.is_file() and not path.is_symlink():
+                path.chmod(0o644)
         self._disk.sync([path for path in fresh.rglob("*") if not path.is_symlink()] + [fresh])
         old = self._folder.with_name("trusted.old")
         shutil.rmtree(old, ignore_errors=True)

@@ -17,6 +17,8 @@ from lms.foundation import clock
 from lms.foundation.db import transaction
 from lms.foundation.settings import Settings
 from lms.migrations.tables import metadata
+from lms.outposts.bundles.pull import How, look
+from lms.outposts.bundles.source import FolderSource
 from lms.outposts.bundles.store import Store
 from lms.outposts.bundles.trust import Trust
 from lms.protocol.sentences import sentence
@@ -123,6 +125,27 @@ def test_a_course_shows_its_version_and_when_its_tests_open(
     assert "The hidden tests of ml can be opened" in page
 
 
+def test_a_newer_version_that_is_known_is_named(
+    browse: Browser, school: School, published: Central, joined: System
+) -> None:
+    published.publish({"course.txt": b"second"}, now=clock.now())
+    store = Store(joined.settings.bundles_dir)
+    sources = [FolderSource(published.repository)]
+    look(store, How(sources=sources, machine_time=clock.now()))
+    page = browse(school.admin).get("/centre").text
+    assert "Ready, version 2 on the way" in page
+    assert "2 is known" in page
+
+
+def test_the_software_is_named_as_such(
+    browse: Browser, school: School, published: Central, joined: System
+) -> None:
+    published.publish({"install.txt": b"wheels"}, course="seodang-software", now=clock.now())
+    pull_from(Store(joined.settings.bundles_dir), published.repository, now=clock.now())
+    assert "The software of this machine" in browse(school.admin).get("/centre").text
+    assert "이 컴퓨터의 소프트웨어" in browse(school.admin, "ko").get("/centre").text
+
+
 def test_a_typed_code_opens_the_tests_and_a_wrong_one_says_why(
     browse: Browser,
     school: School,
@@ -144,6 +167,16 @@ def test_a_typed_code_opens_the_tests_and_a_wrong_one_says_why(
     page = client.get("/centre").text
     assert "The hidden tests of ml are open." in page
     assert "Tests of 25 November 2026, 09:00: open" in page
+
+
+def test_the_pages_may_read_what_a_pull_leaves(published: Central, joined: System) -> None:
+    # `lms centre pull` runs as root, the pages as a user of their own.
+    assert published.versions == 1
+    root = joined.settings.bundles_dir
+    files = [path for path in root.rglob("*") if path.is_file()]
+    assert any("trusted" in path.parts for path in files)
+    shut = [path for path in files if not path.stat().st_mode & 0o044]
+    assert shut == []
 
 
 def test_a_student_cannot_open_tests(
