@@ -3,7 +3,7 @@
 # course list belongs to formgraders run as Hub services, which there are none of here.
 from lms.outposts.environment import process_environment
 from lms.outposts.notebook.gpu import LAB_DIR
-from lms.outposts.notebook.packed import PackedFiles
+from lms.outposts.notebook.packed import packed_class
 
 c = get_config()
 
@@ -16,7 +16,7 @@ c.FileContentsManager.delete_to_trash = False
 c.ServerApp.tornado_settings = {
     "headers": {"Content-Security-Policy": "frame-ancestors 'self'"},
     # JupyterLab's own files travel packed, and once.
-    "static_handler_class": PackedFiles,
+    "static_handler_class": packed_class(),
 }
 
 # Kernels are forks too, in the server's own sandbox; where the machine has no broker they start the

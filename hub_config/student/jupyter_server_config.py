@@ -1,5 +1,5 @@
 # Comes before ../jupyter_server_config.py for people who only learn.
-from lms.outposts.notebook.packed import PackedFiles
+from lms.outposts.notebook.packed import packed_class
 
 c = get_config()
 
@@ -7,5 +7,5 @@ c = get_config()
 c.ServerApp.tornado_settings = {
     "headers": {"Content-Security-Policy": "frame-ancestors 'none'"},
     # JupyterLab's own files travel packed, and once.
-    "static_handler_class": PackedFiles,
+    "static_handler_class": packed_class(),
 }

@@ -17,10 +17,21 @@ from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 from lms.cli.bench.machine import describe, machine
 from lms.cli.bench.spawn_hubs import Hub, our_hub, stock_hub
+from lms.cli.bench.spawn_page import MISSING, Seen, find_chromium, put_notebook, visit
 
 _CELL_SECONDS = 120
 _SETTLE_SECONDS = 0.5
 _GIGABYTE = 1 << 30
+#: What a browser adds: the figure's name, where it stands, its unit.
+_SEEN = (
+    ("click_to_first_cell_in_page", "total", "s"),
+    ("page_share", "page", "s"),
+    ("page_bytes", "weight", "bytes"),
+    ("page_requests", "requests", "requests"),
+    ("page_again", "again", "s"),
+    ("page_again_bytes", "again_weight", "bytes"),
+    ("page_again_requests", "again_requests", "requests"),
+)
 _LIBRARIES = "import numpy, pandas; print(numpy.array([1, 2]).sum())"
 
 
@@ -32,6 +43,8 @@ class Measured:
     first_cell: list[float] = field(default_factory=list)
     private: list[float] = field(default_factory=list)
     private_libraries: list[float] = field(default_factory=list)
+    #: What a browser saw; empty where there is none.
+    seen: Seen = field(default_factory=Seen)
 
 
 @click.command()
@@ -41,12 +54,14 @@ def spawn(*, as_json: bool, runs: int) -> None:
     """Start servers by SimpleLocalProcessSpawner and by our zygote spawner, in turn.
 
     Each behind a real Hub and proxy: seconds until the Hub says ready, private memory of server
-    and kernel after one cell, seconds from the click to the first cell's result. Needs root, since
-    limits and own users are on; a server without its limits ends the measurement.
+    and kernel after one cell, seconds from the click to the first cell's result: without a page,
+    and in a Chromium, whose share is told by itself. Needs root, since limits and own users are on;
+    a server without its limits ends the measurement.
     """
     if os.geteuid() != 0:
         raise click.ClickException("Servers have their limits only where the broker runs as root.")
     stock, ours = Measured(), Measured()
+    chromium = find_chromium()
     with (
         tempfile.TemporaryDirectory(prefix="s-") as one,
         tempfile.TemporaryDirectory(prefix="s-") as two,
@@ -56,18 +71,32 @@ def spawn(*, as_json: bool, runs: int) -> None:
         with stock_hub(Path(one)) as peer, our_hub(Path(two)) as hub:
             _measure(hub, Measured(), 0)  # the zygotes have started after this
             for number in range(1, runs + 1):
-                _measure(peer, stock, number)
-                _measure(hub, ours, number)
+                _alternate(((peer, stock), (hub, ours)), number, chromium)
     if not len(stock.ready) == len(ours.ready) == runs:
         raise click.ClickException("Fewer servers were started than said.")
     figures, facts = _figures(ours, stock), machine()
     if as_json:
-        report = {"figures": figures, "machine": facts, "versions": facts.get("versions", {})}
+        report: dict[str, Any] = {
+            "figures": figures,
+            "machine": facts,
+            "versions": facts.get("versions", {}),
+        }
+        report["missing"] = MISSING if chromium is None else ""
         click.echo(json.dumps(report, indent=2))
         return
     for figure in figures:
         click.echo(_line(figure))
+    if chromium is None:
+        click.echo(MISSING)
     click.echo(describe(facts))
+
+
+def _alternate(sides: tuple[tuple[Hub, Measured], ...], number: int, chromium: str | None) -> None:
+    for hub, into in sides:
+        _measure(hub, into, number)
+        if chromium is not None:
+            visit(chromium, hub, f"user-{number}", into.seen, into.first_cell[-1])
+            hub.stop(f"user-{number}")
 
 
 def _measure(hub: Hub, into: Measured, number: int) -> None:
@@ -78,6 +107,7 @@ def _measure(hub: Hub, into: Measured, number: int) -> None:
     result = asyncio.run(_run_cells(hub, name, start_kernel(hub, name), into, begin))
     if result != "3":
         raise click.ClickException(f"A cell of {name} printed {result[:100]}.")
+    put_notebook(hub, name)
     hub.stop(name)
 
 
@@ -187,7 +217,7 @@ def _private_bytes(pids: list[int]) -> float:
 
 
 def _figures(ours: Measured, stock: Measured) -> list[dict[str, Any]]:
-    return [
+    figures = [
         _figure("time_to_ready", ours.ready, stock.ready, "s"),
         _figure("private_memory", ours.private, stock.private, "bytes"),
         _figure(
@@ -196,6 +226,12 @@ def _figures(ours: Measured, stock: Measured) -> list[dict[str, Any]]:
         _figure("click_to_first_cell", ours.first_cell, stock.first_cell, "s"),
         _figure("users_per_gigabyte", _users(ours), _users(stock), "users"),
     ]
+    if ours.seen.total:
+        figures += [
+            _figure(name, getattr(ours.seen, part), getattr(stock.seen, part), unit)
+            for name, part, unit in _SEEN
+        ]
+    return figures
 
 
 def _users(measured: Measured) -> list[float]:
@@ -235,6 +271,6 @@ def _line(figure: dict[str, Any]) -> str:
         for key in ("value", "low", "high", "peer_value", "peer_low", "peer_high")
     )
     return (
-        f"{figure['name']:26} {ours:8.2f} {unit} ({low:.2f}-{high:.2f})"
+        f"{figure['name']:28} {ours:8.2f} {unit} ({low:.2f}-{high:.2f})"
         f"   stock {peer:8.2f} ({peer_low:.2f}-{peer_high:.2f})   {figure['ratio']:.1f}x better"
     )

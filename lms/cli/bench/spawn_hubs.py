@@ -59,6 +59,8 @@ class Spawner(BrokerSpawner):
 
 Spawner.launcher = BrokerLauncher(BrokerClient("{folder}/run/broker.sock"))
 c.JupyterHub.spawner_class = Spawner
+c.JupyterHub.template_paths = ["{templates}"]
+c.JupyterHub.template_vars = {{"lms_url": "http://127.0.0.1:1", "usual_seconds": 1}}
 c.BrokerSpawner.homes_dir = "{folder}/homes"
 c.BrokerSpawner.logs_dir = "{folder}/logs/servers"
 c.BrokerSpawner.jupyter_config = "{config}"
@@ -138,7 +140,12 @@ def our_hub(folder: Path) -> Iterator[Hub]:
         path = folder / "run" / "broker.sock"
         _wait_for_broker(path)
         first_uid = Uids().learner_end - 1000
-        more = _OURS.format(folder=folder, config=resource_dir("hub_config"), first_uid=first_uid)
+        more = _OURS.format(
+            folder=folder,
+            config=resource_dir("hub_config"),
+            templates=resource_dir("templates") / "hub",
+            first_uid=first_uid,
+        )
         try:
             with _hub(folder, more, folder / "run" / "servers") as hub:
                 yield hub

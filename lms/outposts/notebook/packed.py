@@ -9,6 +9,7 @@ import gzip
 from pathlib import Path
 
 from jupyter_server.base.handlers import FileFindHandler
+from jupyterlab_server import handlers
 
 #: What packing makes much smaller.
 _SUFFIXES = frozenset({".css", ".html", ".js", ".json", ".svg"})
@@ -38,6 +39,15 @@ def pack_folder(folder: Path) -> None:
     for path in folder.rglob("*"):
         if path.is_file():
             pack(path)
+
+
+def packed_class() -> type["PackedFiles"]:
+    """Return what serves JupyterLab's files, and have it serve those of its extensions, too.
+
+    Jupyter Server takes the class from its settings, JupyterLab names it in its own module.
+    """
+    vars(handlers)["FileFindHandler"] = PackedFiles
+    return PackedFiles
 
 
 class PackedFiles(FileFindHandler):

@@ -100,7 +100,8 @@ def prepare() -> None:
     for name in nbconvert.get_export_names():
         nbconvert.get_exporter(name)
     packed = importlib.import_module("lms.outposts.notebook.packed")
-    packed.pack_folder(Path(sys.prefix, "share", "jupyter", "lab", "static"))
+    for folder in ("lab/static", "labextensions"):
+        packed.pack_folder(Path(sys.prefix, "share", "jupyter", folder))
 
 
 def run(channel: socket.socket | None, argv: list[str]) -> int:

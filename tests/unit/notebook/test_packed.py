@@ -1,13 +1,16 @@
 """JupyterLab's files travel packed to who takes it, unchanged to who does not, and once."""
 
 import asyncio
+import contextlib
 import gzip
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from jupyterlab_server import LabServerApp, handlers
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
@@ -112,6 +115,18 @@ def test_a_file_that_changes_is_packed_anew(static: Path) -> None:
 
 def test_an_unknown_file_is_not_found(static: Path) -> None:
     assert _get(static, "no.js", Accept_Encoding="gzip").code == 404
+
+
+def test_files_of_jupyterlabs_extensions_are_served_so_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(vars(handlers), "FileFindHandler", None)
+    assert packed.packed_class() is PackedFiles
+    found: list[Any] = []
+    # What comes after the extensions' own files asks for a whole server.
+    with contextlib.suppress(AttributeError):
+        handlers.add_handlers(found, LabServerApp())
+    assert PackedFiles in [one[1] for one in found]
 
 
 _STORY = """
