@@ -57,13 +57,18 @@ def book(session: Session, slot: Slot, *, actor: Actor, now: datetime) -> Reserv
             sentence("One can book one place, for an hour at most, within the next 24 hours.")
         )
     one_at_a_time(session)
-    made, unused = count_bookings(session, actor.person_id, now=now)
-    if made >= BOOKINGS or unused >= UNUSED_BOOKINGS:
+    if not may_book(session, actor.person_id, now=now):
         raise TooManyBookingsError(BOOKINGS, UNUSED_BOOKINGS)
     for old in list_reservations(session, now=now):
         if old.person_id == actor.person_id:
             _drop(session, old, now)
     return _reserve(session, slot, None, actor.person_id, actor, now)
+
+
+def may_book(session: Session, person_id: int, *, now: datetime) -> bool:
+    """Say whether the week's bookings of the person are not used up, nor left unused."""
+    made, unused = count_bookings(session, person_id, now=now)
+    return made < BOOKINGS and unused < UNUSED_BOOKINGS
 
 
 def cancel(session: Session, reservation_id: int, *, actor: Actor, now: datetime) -> None:

@@ -123,6 +123,20 @@ def advance(session: Session, *, now: datetime) -> list[str]:
     return [lease.id for lease in (*first, *later) if turn.has_room() and turn.grant(lease)]
 
 
+def could_start(
+    session: Session, need: Need, *, until: datetime, instead_of: Lease, now: datetime
+) -> bool:
+    """Say whether a wish made now, in place of `instead_of`, would be granted at once.
+
+    A place may be free and yet kept: for a class, or for somebody who waits for a whole device.
+    """
+    turn = _Turn(session, now)
+    for one in list_waiting(session):
+        if one.id != instead_of.id:
+            turn.pass_by(one)
+    return turn.find(need, until) is not None
+
+
 class _Turn:
     """One pass over the queue; knows what the grants before left free."""
 
@@ -154,10 +168,7 @@ class _Turn:
         if until - self._now < min(LEAST_LEFT, cap):
             return False
         seat = self.seat_of(lease)
-        found = place(
-            Need(lease.need), self._pool, now=self._now, until=until, reservation=seat,
-            shut=self._shut,
-        )  # fmt: skip
+        found = self.find(Need(lease.need), until, seat)
         if found is None:
             self._let_wait(lease)
             return False
@@ -165,6 +176,17 @@ class _Turn:
             return False
         self._note(lease, found, seat)
         return True
+
+    def find(self, need: Need, until: datetime, seat: int | None = None) -> Placement | None:
+        """Return a place that nobody before has a better right to."""
+        return place(
+            need, self._pool, now=self._now, until=until, reservation=seat, shut=self._shut
+        )
+
+    def pass_by(self, lease: Lease) -> None:
+        """Let the lease wait, unless it is its own person who keeps it waiting."""
+        if self._held[lease.person_id] < lease.at_once:
+            self._let_wait(lease)
 
     def _let_wait(self, lease: Lease) -> None:
         # Small wishes behind a large one would take every slot that frees, and it would wait for

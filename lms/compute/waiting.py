@@ -10,7 +10,13 @@ from sqlalchemy.orm import Session
 from lms.compute import bookings, ledger, words
 from lms.compute.models import Lease
 from lms.compute.profiles import GpuProfile, Terms
-from lms.compute.queue import list_reservations, list_waiting, own_reservation, read_pool
+from lms.compute.queue import (
+    could_start,
+    list_reservations,
+    list_waiting,
+    own_reservation,
+    read_pool,
+)
 from lms.compute.rules import (
     LeaseState,
     Need,
@@ -30,6 +36,14 @@ _ALL_BUSY = sentence("Every GPU of this size is in use.")
 _RESERVED = sentence("The free GPUs are kept for a class that has reserved them.")
 _ONE_AT_A_TIME = sentence("You hold a GPU already; this one follows when you give it back.")
 NOTHING_TO_BOOK = sentence("No hour is free within the next day. Please try again later.")
+_SMALLER = sentence(
+    "A smaller part of a GPU is free: the panel beside the kernel's name switches to it."
+)
+_HOUR = sentence("Book an hour: a place will be free then.")
+_ON_CPU = sentence(
+    "Begin on the CPU now. Your place in the queue stays; when it is your turn, one click restarts "
+    "the kernel on the GPU and runs all cells again."
+)
 _NO_HOURS = sentence("Your GPU-hours of this week are promised to your other lease.")
 
 
@@ -73,11 +87,19 @@ def standing(session: Session, lease: Lease, *, terms: Terms, now: datetime) -> 
     queue = list_waiting(session)
     ahead = [one for one in queue if (one.queue_at, one.id) < (lease.queue_at, lease.id)]
     pool = read_pool(session, now=now)
+    reason = _reason(session, lease, pool, now)
+    # Then it waits for what its own person does, which nobody can tell.
+    is_own = reason in (_ONE_AT_A_TIME, _NO_HOURS)
+    offers = (
+        None if is_own else _smaller(session, lease, terms, now),
+        _hour(session, lease, now),
+        Offer(kind="cpu", text=_ON_CPU),
+    )
     return Standing(
         position=len(ahead) + 1,
-        expected_wait_seconds=_wait(session, lease, ahead, pool, now),
-        reason=_reason(session, lease, pool, now),
-        offers=_offers(session, lease, pool, terms, now),
+        expected_wait_seconds=None if is_own else _wait(session, lease, ahead, pool, now),
+        reason=reason,
+        offers=tuple(one for one in offers if one is not None),
     )
 
 
@@ -187,29 +209,24 @@ def _reason(session: Session, lease: Lease, pool: Pool, now: datetime) -> Senten
     return _RESERVED if not has_seat and _can_have(lease, free, now) else _ALL_BUSY
 
 
-def _offers(
-    session: Session, lease: Lease, pool: Pool, terms: Terms, now: datetime
-) -> tuple[Offer, ...]:
-    offers = []
-    smaller = _smaller(lease, pool, terms, now)
-    if smaller is not None:
-        text = sentence("Take “%(name)s” now: a smaller part of a GPU is free.", name=smaller.key)
-        offers.append(Offer(kind="slice", text=text, profile=smaller.key))
-    slot = bookings.find_slot(session, Need(lease.need), now=now)
-    if slot is not None:
-        text = sentence("Book an hour: a place will be free then.")
-        offers.append(
-            Offer(kind="booking", text=text, starts_at=slot.starts_at, ends_at=slot.ends_at)
-        )
-    text = sentence("Begin on the CPU now. Your place in the queue stays, and you are told.")
-    return (*offers, Offer(kind="cpu", text=text))
-
-
-def _smaller(lease: Lease, pool: Pool, terms: Terms, now: datetime) -> GpuProfile | None:
+def _smaller(session: Session, lease: Lease, terms: Terms, now: datetime) -> Offer | None:
+    """Return the smaller profile that would be granted at once."""
     if lease.need != Need.WHOLE:
         return None
     for profile in terms.of_need(Need.SLICE):
-        found = place(Need.SLICE, pool, now=now, until=now + profile.cap)
-        if found is not None and not profile.groups:
-            return profile
+        until = now + profile.cap
+        if not profile.groups and could_start(
+            session, Need.SLICE, until=until, instead_of=lease, now=now
+        ):
+            return Offer(kind="slice", text=_SMALLER, profile=profile.key)
     return None
+
+
+def _hour(session: Session, lease: Lease, now: datetime) -> Offer | None:
+    """Return the next hour, for those who may still book one."""
+    if not bookings.may_book(session, lease.person_id, now=now):
+        return None
+    slot = bookings.find_slot(session, Need(lease.need), now=now)
+    if slot is None:
+        return None
+    return Offer(kind="booking", text=_HOUR, starts_at=slot.starts_at, ends_at=slot.ends_at)

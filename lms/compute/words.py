@@ -25,6 +25,7 @@ def ended(cause: str | None) -> Sentence:
 
 HOLDS = sentence("In use")
 WAITS = sentence("Waits")
+READY = sentence("It is your turn: restart the kernel to move it to the GPU.")
 PREPARED = sentence("It is your turn: the GPU is being prepared.")
 
 

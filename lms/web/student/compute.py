@@ -53,6 +53,8 @@ class LeaseRow:
     course: Bilingual | None
     state: State
     is_simulated: bool
+    #: Whether it waits for its person to restart the kernel on it.
+    is_ready: bool
     #: What is left of it, as people say it.
     left: str
     until: datetime | None
@@ -118,6 +120,16 @@ class ComputePage:
     def is_used_up(self) -> bool:
         """Say whether no course has hours left for the person."""
         return not any(one.left for one in self.quotas)
+
+    @property
+    def titles(self) -> Mapping[str, Bilingual]:
+        """The sizes' titles by their keys."""
+        return {one.key: one.title for one in self.sizes}
+
+    @property
+    def usual(self) -> str:
+        """The key of the first size without a GPU: a link to it opens a server as it is."""
+        return next((one.key for one in self.sizes if one.gpu is None), "")
 
     @property
     def is_moving(self) -> bool:
@@ -263,6 +275,7 @@ def _row(database: Session, lease: Lease, titles: Titles, at: datetime) -> Lease
         course=titles.get(lease.offering_id or 0),
         state=state_of_lease(lease),
         is_simulated=lease.simulated,
+        is_ready=held and lease.started_at is not None and lease.kernel_at is None,
         left=minutes(left),
         until=lease.until,
         devices=tuple(lease.devices),
@@ -310,6 +323,8 @@ def state_of_lease(lease: Lease) -> State:
         return State("clock", "wait", words.WAITS)
     if lease.started_at is None:
         return State("turn", "live", words.PREPARED)
+    if lease.kernel_at is None:
+        return State("clock", "wait", words.READY)
     return State("chip", "ok", words.HOLDS)
 
 

@@ -73,6 +73,23 @@ def test_my_compute_tells_place_wait_reason_hours_and_history(
     assert "Check again" in page
 
 
+def test_a_gpu_that_waits_for_its_kernel_says_so_and_leads_to_the_notebook(
+    browse: Browser, school: School, system: System, leases: dict[str, str]
+) -> None:
+    mine = browse(school.minseo)
+    waits = mine.get("/compute").text
+    assert waits.count("Open your notebook") == 1
+    with transaction(system.sessions) as session:
+        service.end(session, leases["sora"], Cause.PERSON, now=clock.now())
+        assert reconcile.start(session, leases["minseo"], now=clock.now())
+    page = mine.get("/compute").text
+    assert "It is your turn: restart the kernel" in page
+    assert page.count("Open your notebook") == 1
+    with transaction(system.sessions) as session:
+        session.get_one(Lease, leases["minseo"]).kernel_at = clock.now()
+    assert "It is your turn" not in mine.get("/compute").text
+
+
 def test_korean_says_it_too(browse: Browser, school: School, leases: dict[str, str]) -> None:
     page = browse(school.minseo, "ko").get("/compute").text
     assert "이 크기의 GPU는 모두 쓰이고 있어요." in page
