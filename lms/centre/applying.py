@@ -27,7 +27,7 @@ from lms.centre.outcome import Refused, Waits
 from lms.centre.people import place_people
 from lms.centre.places import Places
 from lms.centre.results import Results
-from lms.centre.rules import Kind, RecordState, commitment
+from lms.centre.rules import CentreState, Kind, RecordState, commitment
 from lms.centre.trust import sample
 from lms.foundation.blobs import BlobStore
 from lms.foundation.db import transaction
@@ -279,6 +279,8 @@ class _Applier:
         return {name: first for name, first in found}  # noqa: C416 - rows are no pairs for mypy
 
     def _sample(self, made: Iterable[Row]) -> None:
+        # Nothing of a revoked centre is believed by a sample.
+        rate = 1.0 if self.centre.state == CentreState.REVOKED else self.centre.audit_rate
         by_checkpoint: dict[int, list[Row]] = {}
         for row in made:
             by_checkpoint.setdefault(row.checkpoint_id, []).append(row)
@@ -286,7 +288,7 @@ class _Applier:
             document = self.session.get_one(CentreCheckpoint, number).document
             seed = self.place.seed(json.loads(document)["signature"]["value"])
             drawn = {row.run_id or 0: row.record for row in rows}
-            sample(self.session, drawn, seed, self.centre.audit_rate, now=self.now)
+            sample(self.session, drawn, seed, rate, now=self.now)
 
 
 _KINDS = frozenset({Kind.ENROLMENT, Kind.SUBMISSION, Kind.RESULT, Kind.GRADE})

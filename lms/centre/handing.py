@@ -13,7 +13,7 @@ from lms.centre.batch import Attempt, Batch, Row
 from lms.centre.conflicts import note_clock, note_old_release, note_same_work, note_two_places
 from lms.centre.models import Centre, CentreOrigin
 from lms.centre.outcome import Refused, Waits
-from lms.centre.rules import believed, from_millis
+from lms.centre.rules import CentreState, believed, from_millis
 from lms.exchange.errors import BadSubmissionError
 from lms.exchange.models import Submission
 from lms.exchange.rules import check_files, submission_digest
@@ -101,6 +101,8 @@ class Handing:
             "claimed_at": when.claimed,
             "clock_ok": when.clock_ok,
             "received_at": row.received_at,
+            # Let in after all, it shows where it comes from.
+            "marked_at": self.now if self.centre.state == CentreState.REVOKED else None,
         }
         self._origins.append((attempt, values))
 

@@ -53,6 +53,8 @@ class RecordState(StrEnum):
     REFUSED = "refused"
     #: It came after the centre was revoked.
     QUARANTINED = "quarantined"
+    #: It was kept apart, and a person at central refused it for good.
+    DECLINED = "declined"
     #: Its person was erased.
     ERASED = "erased"
 

@@ -22,6 +22,7 @@ from lms.centre.tickets import Central, approve, find_self, get_centre, get_self
 from lms.centre.tickets import invite as make_ticket
 from lms.centre.tickets import join as become
 from lms.cli.centre_pull import pull
+from lms.cli.centre_quarantine import quarantine
 from lms.cli.centre_sync import sync
 from lms.cli.centre_update import update
 from lms.foundation import clock
@@ -42,6 +43,7 @@ def centre() -> None:
 
 centre.add_command(pull)
 centre.add_command(update)
+centre.add_command(quarantine)
 centre.add_command(sync)
 
 

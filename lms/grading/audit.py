@@ -28,7 +28,7 @@ _CHUNK = 1_000
 
 
 class Act(StrEnum):
-    """What can happen to a run, and to the hidden tests that it waits for."""
+    """What can happen to a run, to hidden tests, and to what a revoked centre sent."""
 
     FINISHED = "run.finished"
     HELD = "run.held"
@@ -39,6 +39,8 @@ class Act(StrEnum):
     REGRADE_DISCARDED = "regrade.discarded"
     SEAL_CODE_GIVEN = "seal.code_given"
     SEAL_OPENED = "seal.opened"
+    APART_RELEASED = "apart.released"
+    APART_REFUSED = "apart.refused"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
