@@ -25,6 +25,7 @@ from lms.cli.centre_pull import pull
 from lms.cli.centre_quarantine import quarantine
 from lms.cli.centre_sync import sync
 from lms.cli.centre_update import update
+from lms.cli.certificate import certificate
 from lms.foundation import clock
 from lms.foundation.db import transaction
 from lms.foundation.errors import InvalidError, UnavailableError
@@ -43,6 +44,7 @@ def centre() -> None:
 
 centre.add_command(pull)
 centre.add_command(update)
+centre.add_command(certificate)
 centre.add_command(quarantine)
 centre.add_command(sync)
 

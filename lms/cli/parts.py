@@ -4,10 +4,12 @@ import os
 import socket
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import requests
 
+from lms.cli.certificate import authority_of
 from lms.foundation.resources import resource_dir
 from lms.foundation.settings import Settings, process_environment
 from lms.foundation.supervisor import Part
@@ -33,6 +35,7 @@ def part_environment(settings: Settings) -> dict[str, str]:
         "LMS_BIND": settings.bind,
         "LMS_URL": settings.lms_url,
         "HUB_URL": settings.hub_url,
+        **_tls_environment(settings),
         "HOME": str(settings.run_dir),
         "PYTHONUNBUFFERED": "1",
     }
@@ -48,13 +51,25 @@ def make_parts(settings: Settings) -> list[Part]:
         _web(settings, env),
         _worker(settings, env),
     ]
+    if settings.has_certificate:
+        parts += [_inside(settings, env), _authority_page(settings, env)]
     return [*parts, _sync(settings, env)] if settings.sync_minutes else parts
+
+
+def _tls_environment(settings: Settings) -> dict[str, str]:
+    if not settings.has_certificate:
+        return {}
+    return {
+        "LMS_INNER_URL": settings.lms_inner_url,
+        "LMS_TLS": str(settings.tls_dir / "server.pem"),
+    }
 
 
 def used_ports(settings: Settings) -> dict[int, str]:
     """Return the ports that the parts listen on, and which setting moves each."""
-    hub = settings.hub_port
-    return {settings.lms_port: "LMS_PORT", **dict.fromkeys((hub, hub + 1, hub + 2), "HUB_PORT")}
+    hub, lms = settings.hub_port, settings.lms_port
+    ours = (lms, lms + 1, lms + 2) if settings.has_certificate else (lms,)
+    return {**dict.fromkeys(ours, "LMS_PORT"), **dict.fromkeys((hub, hub + 1, hub + 2), "HUB_PORT")}
 
 
 def is_free(bind: str, port: int) -> bool:
@@ -92,7 +107,7 @@ def _proxy(settings: Settings, env: dict[str, str]) -> Part:
         name="proxy",
         argv=proxy_command(sys.executable, place),
         env={**env, "CONFIGPROXY_AUTH_TOKEN": place.key("proxy_token")},
-        view=_view(settings, settings.uids.proxy),
+        view=_view(settings, settings.uids.proxy, read=_tls_folder(settings)),
         ready=_listens(port),
     )
 
@@ -117,15 +132,51 @@ def _hub(settings: Settings, env: dict[str, str]) -> Part:
     )
 
 
-def _web(settings: Settings, env: dict[str, str]) -> Part:
-    argv = (
+def _tls_folder(settings: Settings) -> tuple[Path, ...]:
+    return (settings.tls_dir,) if settings.has_certificate else ()
+
+
+def _inside(settings: Settings, env: dict[str, str]) -> Part:
+    """Serve the pages once more, without TLS, for the Hub and the servers of this machine."""
+    port = settings.lms_port + 2
+    return replace(
+        _web(settings, env),
+        name="inside",
+        argv=_gunicorn(f"127.0.0.1:{port}", 1),
+        ready=_listens(port),
+    )
+
+
+def _authority_page(settings: Settings, env: dict[str, str]) -> Part:
+    authority, port = authority_of(settings), settings.lms_port + 1
+    return Part(
+        name="certificate",
+        argv=(
+            *(sys.executable, "-m", "lms.outposts.tls.page", settings.bind, str(port)),
+            *(str(authority.certificate), authority.fingerprint(), settings.lms_url),
+        ),
+        env=env,
+        view=_view(settings, settings.uids.proxy, read=_tls_folder(settings)),
+        ready=_listens(port, settings.host),
+    )
+
+
+def _gunicorn(bind: str, processes: int, *more: str) -> tuple[str, ...]:
+    return (
         *(sys.executable, "-m", "gunicorn", "lms.cli.wsgi:application()"),
-        *("--bind", f"{settings.bind}:{settings.lms_port}"),
-        *("--workers", str(settings.web_processes)),
+        *("--bind", bind, "--workers", str(processes)),
         # Who sends or reads slowly, as a centre on a thin line, keeps a thread and not the site.
         *("--worker-class", "gthread", "--threads", str(_THREADS)),
         *("--no-control-socket", "--timeout", "120", "--graceful-timeout", "5"),
+        *more,
     )
+
+
+def _web(settings: Settings, env: dict[str, str]) -> Part:
+    pair = str(settings.tls_dir / "server.pem")
+    tls = ("--certfile", pair, "--keyfile", pair) if settings.has_certificate else ()
+    bind = f"{settings.bind}:{settings.lms_port}"
+    argv = _gunicorn(bind, settings.web_processes, *tls)
     return Part(
         name="web",
         argv=argv,
@@ -139,6 +190,7 @@ def _web(settings: Settings, env: dict[str, str]) -> Part:
                 settings.environments_dir,
                 settings.keys_dir / "public",
                 settings.repository_dir,
+                *_tls_folder(settings),
             ),
         ),
         ready=_listens(settings.lms_port, settings.host),

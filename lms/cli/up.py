@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 import requests
 
+from lms.cli.certificate import keep_renewed, renew
 from lms.cli.parts import is_free, make_parts, used_ports
 from lms.cli.prepare import credentials_path, prepare
 from lms.foundation.errors import ConflictError, InvalidError
@@ -46,6 +47,8 @@ def up(courses: Path | None, *, demo: bool) -> None:
         _check_ports(settings)
         click.echo(f"preparing {settings.data_dir}")
         prepare(settings, courses, demo=demo)
+        renew(settings)
+        keep_renewed(settings)
         # From here on nothing of an earlier run answers in our place.
         threading.Thread(target=_announce, args=(settings,), daemon=True).start()
 
@@ -101,7 +104,8 @@ def _say(event: Event) -> None:
 
 def _announce(settings: Settings) -> None:
     """Say where it is once all parts work."""
-    url = f"http://{settings.host}:{settings.lms_port}/healthz"
+    inner = settings.lms_inner_url if settings.has_certificate else ""
+    url = f"{inner or f'http://{settings.host}:{settings.lms_port}'}/healthz"
     pause = threading.Event()
     while not pause.wait(0.5):
         try:

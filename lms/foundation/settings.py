@@ -116,9 +116,27 @@ class Settings:
         return "127.0.0.1" if self.bind in _EVERYWHERE else self.bind
 
     @property
+    def tls_dir(self) -> Path:
+        """What servers read of the box's own certificate."""
+        return self.keys_dir / "tls"
+
+    @property
+    def has_certificate(self) -> bool:
+        """Whether our own parts serve by TLS, with the certificate of `lms centre certificate`."""
+        return self.lms_url.startswith("https:") and (self.tls_dir / "server.pem").exists()
+
+    @property
+    def lms_inner_url(self) -> str:
+        """Where parts of this machine reach the web pages: never by TLS of our own."""
+        return f"http://127.0.0.1:{self.lms_port + 2}" if self.has_certificate else self.lms_url
+
+    @property
     def hub_health_url(self) -> str:
         """Where the Hub says that it is there; on this machine by way of its proxy."""
-        return f"{self.hub_inner_url or f'http://{self.host}:{self.hub_port}'}/hub/health"
+        here = f"http://{self.host}:{self.hub_port}"
+        if self.has_certificate:
+            here = f"http://127.0.0.1:{self.hub_port + 1}"
+        return f"{self.hub_inner_url or here}/hub/health"
 
     @property
     def hub_api_url(self) -> str:

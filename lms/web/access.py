@@ -366,6 +366,8 @@ def _places(settings: Settings) -> Places:
     hosts = {_host(lms_url)}
     if hub.hostname != "127.0.0.1":
         hosts.add(loopback)
+    if settings.has_certificate:
+        hosts.add(_host(settings.lms_inner_url))
     return Places(
         hosts=frozenset(hosts),
         origins=frozenset({f"{lms.scheme}://{_host(lms_url)}"}),

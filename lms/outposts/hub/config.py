@@ -104,6 +104,9 @@ def configure_sign_in(c: Any, place: HubPlace) -> None:  # noqa: ANN401
     """Let people in whom the LMS names, and let them out when it says so."""
     c.JupyterHub.authenticator_class = LmsAuthenticator
     settings = oauth_settings(place.lms_url, place.hub_url, place.key("client_secret"))
+    if place.lms_inner_url:
+        settings["token_url"] = f"{place.lms_inner_url}/oauth/token"
+        settings["userdata_url"] = f"{place.lms_inner_url}/oauth/userinfo"
     settings["sign_out_token"] = sign_out_token(place.key("cookie_secret"))
     settings["auth_refresh_age"] = place.refresh_seconds
     for name, value in settings.items():
@@ -129,7 +132,7 @@ def _configure_servers(c: Any, place: HubPlace, folder: Path) -> None:  # noqa: 
     )
     c.BrokerSpawner.homes_dir = str(place.homes_dir)
     c.BrokerSpawner.logs_dir = str(place.logs_dir)
-    c.BrokerSpawner.lms_url = place.lms_url
+    c.BrokerSpawner.lms_url = place.lms_inner_url or place.lms_url
     c.BrokerSpawner.jupyter_config = str(folder)
     c.BrokerSpawner.default_url = "/lab"
     c.BrokerSpawner.start_timeout = 90

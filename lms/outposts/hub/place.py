@@ -21,6 +21,10 @@ class HubPlace:
     bind: str
     lms_url: str
     hub_url: str
+    #: Where this machine's parts reach the LMS, if not at lms_url (LMS_INNER_URL).
+    lms_inner_url: str = ""
+    #: Key and certificate that the proxy serves with; None: no TLS of its own (LMS_TLS).
+    certificate: Path | None = None
     #: Servers are children of the Hub instead of the broker's (LMS_SERVERS=local): for one
     #: person's machine and tests, since everyone's work then belongs to one OS user.
     local_servers: bool = False
@@ -47,6 +51,8 @@ class HubPlace:
             bind=env.get("LMS_BIND") or "127.0.0.1",
             lms_url=(env.get("LMS_URL") or f"http://127.0.0.1:{lms_port}").rstrip("/"),
             hub_url=(env.get("HUB_URL") or f"http://localhost:{hub_port}").rstrip("/"),
+            lms_inner_url=(env.get("LMS_INNER_URL") or "").rstrip("/"),
+            certificate=Path(env["LMS_TLS"]) if env.get("LMS_TLS") else None,
             local_servers=env.get("LMS_SERVERS") == "local",
             slurm_servers=env.get("LMS_SERVERS") == "slurm",
             slurm_file=Path(env["LMS_SLURM_SERVERS"]) if env.get("LMS_SLURM_SERVERS") else None,

@@ -7,17 +7,22 @@ server has closed a socket.
 """
 
 import resource
+import ssl
 from typing import Any
 
-from configurable_http_proxy import configproxy
+from configurable_http_proxy import cli, configproxy
 from configurable_http_proxy.cli import main
 from configurable_http_proxy.handlers import ProxyHandler
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError
+from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPHeaders, ResponseStartLine
 from tornado.iostream import StreamClosedError
 from tornado.websocket import WebSocketClosedError, websocket_connect
 
+from lms.outposts.environment import process_environment
+from lms.outposts.hub.place import HubPlace
 from lms.outposts.hub.upstream import Upstream, forwarded, without_hops
+from lms.outposts.tls.context import server_context
 
 #: The Hub's pages for faults that are fetched at once, and the seconds for one.
 MAX_FAULTS = 500
@@ -160,6 +165,25 @@ def configure() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     routing: Any = configproxy
     routing.ProxyHandler = WholeProxyHandler
+    place = HubPlace.from_env(process_environment())
+    if place.certificate is not None:
+        _serve_by_tls(place.hub_port, server_context(place.certificate))
+
+
+def _serve_by_tls(port: int, context: ssl.SSLContext) -> None:
+    """Let the server that browsers reach speak TLS, which the program has no option for yet."""
+
+    class Server(HTTPServer):
+        """One of the program's two servers: browsers', and the Hub's orders."""
+
+        def listen(self, *where: Any, **more: Any) -> None:  # noqa: ANN401
+            """Listen, by TLS where browsers come."""
+            if where[0] == port:
+                self.ssl_options = context
+            super().listen(*where, **more)
+
+    program: Any = cli
+    program.HTTPServer = Server
 
 
 if __name__ == "__main__":

@@ -136,8 +136,19 @@ class Machine:
             text=True,
         )
 
+    def wait_for_lock(self) -> None:
+        """Wait until whatever a killed update had started is gone, too."""
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            with self.place.locked() as lock:
+                if lock is not None:
+                    return
+            time.sleep(0.05)
+        raise AssertionError("somebody still holds the lock")
+
     def settled(self) -> tuple[str, str, int, bool]:
         """Return what stands once the next command has looked after a cut."""
+        self.wait_for_lock()
         with self.place.locked() as lock:
             assert lock is not None
             settle(self.place)
@@ -335,10 +346,4 @@ def test_nobody_settles_while_the_new_program_still_migrates(tmp_path: Path) -> 
     with machine.place.locked() as lock:
         assert lock is None, "the program that migrates holds the lock"
     done.communicate()
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        with machine.place.locked() as lock:
-            if lock is not None:
-                break
-        time.sleep(0.1)
     assert machine.settled() == (new, "0.3.0", 500, True)
