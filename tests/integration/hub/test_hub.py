@@ -44,6 +44,7 @@ def minsu(stack: Stack) -> requests.Session:
 def test_one_sign_in_at_the_lms_leads_to_jupyterlab(stack: Stack, minsu: requests.Session) -> None:
     page = minsu.get(f"{stack.place.hub_url}/user/minsu/lab")
     assert "formgrader" in page.text.split("disabledExtensions")[1][:400]
+    assert '"buildCheck": false' in page.text, "nobody here may build JupyterLab"
     assert stack.api(minsu, "minsu") == 200
 
 
