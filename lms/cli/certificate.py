@@ -55,13 +55,18 @@ def certificate(hosts: tuple[str, ...], *, again: bool) -> None:
 
 
 def authority_of(settings: Settings) -> Authority:
-    """Return the box's authority, with folders that only those may enter who need them."""
+    """Return the box's authority, where only those may read it who need it."""
     own, served = settings.keys_dir / "authority", settings.tls_dir
-    for folder, mode in ((own, 0o700), (served, 0o750)):
+    for folder in (own, served):
         folder.mkdir(parents=True, exist_ok=True)
-        folder.chmod(mode)
-    if os.geteuid() == 0:
-        os.chown(served, 0, settings.uids.service_gid)
+    own.chmod(0o700)
+    # Also what a restored backup gave back to root alone.
+    modes = {served: 0o750, served / "server.pem": 0o640, served / "authority.pem": 0o644}
+    for path, mode in modes.items():
+        if path.exists():
+            path.chmod(mode)
+            if os.geteuid() == 0:
+                os.chown(path, 0, settings.uids.service_gid)
     return Authority(own, served)
 
 

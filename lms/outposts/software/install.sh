@@ -37,7 +37,7 @@ while [ $# -gt 0 ]; do
   shift
 done
 
-[ -f "$files/about" ] && [ -f "$files/SHA256SUMS" ] || fail \
+{ [ -f "$files/about" ] && [ -f "$files/SHA256SUMS" ]; } || fail \
   "the stick is damaged or was pulled out too early: $files is not whole. Write it again with lms bundle export." \
   "USB가 손상되었거나 너무 일찍 뽑혔습니다: $files 폴더가 온전하지 않습니다. lms bundle export로 다시 만드세요."
 

@@ -84,6 +84,15 @@ def test_stick_installs_without_an_index(stick: Path, tmp_path: Path) -> None:
     assert _install(stick, root, LANG="ko_KR.UTF-8").stdout.startswith("Seodang 0.1.0-")
 
 
+def test_installer_is_clean_shell(stick: Path) -> None:
+    installer = str(stick / "install.sh")
+    subprocess.run(["/bin/sh", "-n", installer], check=True)
+    if shutil.which("shellcheck") is None:
+        pytest.skip("shellcheck is not installed")
+    done = subprocess.run(["shellcheck", installer], capture_output=True, text=True, check=False)
+    assert done.stdout == ""
+
+
 def test_stick_fits_fat32(stick: Path) -> None:
     paths = list(stick.rglob("*"))
     assert not any(path.is_symlink() for path in paths)

@@ -286,6 +286,10 @@ def test_both_addresses_are_https_or_none(box: Path) -> None:
     names = _server(Authority(box / "keys/authority", box / "keys/tls")).extensions
     held = names.get_extension_for_class(x509.SubjectAlternativeName).value
     assert "hub.lan" in held.get_values_for_type(x509.DNSName), "a new address is taken in"
+    restored = box / "keys/tls/server.pem"
+    restored.chmod(0o600)
+    renew(moved)
+    assert restored.stat().st_mode & 0o777 == 0o640, "as after a restore"
     plain = Settings(data_dir=box, lms_url="http://10.3.3.3", hub_url="http://hub.lan")
     assert not plain.has_certificate
     assert plain.lms_inner_url == "http://10.3.3.3"
