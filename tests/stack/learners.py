@@ -1,6 +1,7 @@
 """People at a running system: they sign in, open a notebook, and their kernels compute."""
 
 import asyncio
+import contextlib
 import json
 import re
 import time
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import requests
 from tornado.httpclient import HTTPRequest
-from tornado.websocket import websocket_connect
+from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 from lms.bootstrap import build
 from lms.foundation import clock
@@ -178,24 +179,33 @@ class Learner:
         request = HTTPRequest(
             url.replace("http:", "ws:", 1), headers={"Cookie": cookie}, connect_timeout=seconds
         )
-        content = {"code": source, "silent": False, "store_history": False, "allow_stdin": False}
-        header = {"msg_id": "1", "msg_type": "execute_request", "session": "s", "version": "5.3"}
-        message = {"header": header, "parent_header": {}, "metadata": {}, "channel": "shell"}
-        printed = ""
-        async with asyncio.timeout(seconds):
-            line = await websocket_connect(request)
-            await line.write_message(json.dumps(message | {"content": content}))
-            while (text := await line.read_message()) is not None:
-                reply = json.loads(text)
-                if reply.get("parent_header", {}).get("msg_id") != "1":
-                    continue
-                printed += str(reply["content"].get("text", ""))
-                if reply["content"].get("execution_state") == "idle":
-                    break
+        # Not within the timeout: a connection that is given up half-way would stay open.
+        line = await websocket_connect(request)
+        try:
+            async with asyncio.timeout(seconds):
+                return await _run_cell(line, source)
+        finally:
             line.close()
-            while text is not None:
-                text = await line.read_message()
-        return printed
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    while await line.read_message() is not None:
+                        pass
+
+
+async def _run_cell(line: WebSocketClientConnection, source: str) -> str:
+    content = {"code": source, "silent": False, "store_history": False, "allow_stdin": False}
+    header = {"msg_id": "1", "msg_type": "execute_request", "session": "s", "version": "5.3"}
+    message = {"header": header, "parent_header": {}, "metadata": {}, "channel": "shell"}
+    await line.write_message(json.dumps(message | {"content": content}))
+    printed = ""
+    while (text := await line.read_message()) is not None:
+        reply = json.loads(text)
+        if reply.get("parent_header", {}).get("msg_id") != "1":
+            continue
+        printed += str(reply["content"].get("text", ""))
+        if reply["content"].get("execution_state") == "idle":
+            break
+    return printed
 
 
 def processes_of(uid: int, comm: str) -> list[int]:

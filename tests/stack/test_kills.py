@@ -130,10 +130,10 @@ def test_kernels_and_work_outlive_each_part_and_new_people_can_start(
 
 
 @pytest.mark.slow
-def test_a_class_outlives_three_rounds_of_every_part(
-    tmp_path_factory: pytest.TempPathFactory,
+@pytest.mark.parametrize(("rounds", "people"), [(1, 4), (3, 12)], ids=["few", "many"])
+def test_a_class_outlives_every_part(
+    tmp_path_factory: pytest.TempPathFactory, rounds: int, people: int
 ) -> None:
-    rounds, people = 3, 12
     found: list[Seen] = []
     with at_work(tmp_path_factory.mktemp("k"), people, rounds * len(PARTS)) as at:
         for _ in range(rounds):
