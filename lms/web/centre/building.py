@@ -155,7 +155,7 @@ def _problems(
             tone="wait",
             title=gettext("Work here waits for central"),
             todo=gettext(
-                "With a line, run lms centre push. Without one, plug in a stick and run "
+                "With a line, run lms centre sync. Without one, plug in a stick and run "
                 "lms centre push --to FOLDER, then bring the stick to central."
             ),
         )

@@ -1,8 +1,10 @@
 """The box's own page: who it is, what waits, opening hidden tests, slips and sheet to print."""
 
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from flask import Flask
@@ -11,7 +13,7 @@ from flask.testing import FlaskClient
 from lms.bootstrap import System, build
 from lms.centre.keys import read_keys
 from lms.centre.models import CentreSelf
-from lms.centre.pages import Space
+from lms.centre.pages import Space, measure
 from lms.centre.tickets import get_self
 from lms.foundation import clock
 from lms.foundation.db import transaction
@@ -195,6 +197,17 @@ def test_a_damaged_course_is_named_and_the_page_stands(
         path.write_bytes(b"rot")
     page = browse(school.admin).get("/centre").text
     assert "ml is damaged" in page
+
+
+def test_the_disk_is_the_one_that_work_lies_on(
+    joined: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # In its own view of the files the web part has the data folder itself in memory.
+    disk, memory = SimpleNamespace(total=900, free=400), SimpleNamespace(total=9, free=4)
+    sizes = {joined.settings.blobs_dir: disk, joined.settings.data_dir: memory}
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: sizes[path])
+    space = measure(joined.settings.data_dir, ())
+    assert (space.total, space.free) == (900, 400)
 
 
 def test_claim_codes_are_slips_and_stay_out_of_the_cache(
