@@ -89,8 +89,10 @@ def _headline(
             "Everything works here. %(num)s records wait to go to central.",
             waiting,
         )
-    else:
+    elif me.complete_to:
         title = gettext("Everything works here, and central has it all.")
+    else:
+        title = gettext("Everything works here. Nothing has been written yet.")
     if me.contact_at is None:
         return title, gettext(
             "Central has not answered this centre yet. Classes, submissions and grades carry on; "

@@ -50,16 +50,14 @@ def open_tests() -> ResponseReturnValue:
     here = next(one for one in centre.list_courses(session(), store) if one.key == typed["course"])
     done = here.opened
     graded = 0 if done is None else done.under_way + done.graded
-    flash(
-        gettext("The hidden tests of %(course)s are open.", course=here.key)
-        + " "
-        + ngettext(
+    said = gettext("The hidden tests of %(course)s are open.", course=here.key)
+    if graded:
+        said += " " + ngettext(
             "%(num)s submission that waited is graded now.",
             "%(num)s submissions that waited are graded now.",
             graded,
-        ),
-        "ok",
-    )
+        )
+    flash(said, "ok")
     return redirect("/centre#courses")
 
 

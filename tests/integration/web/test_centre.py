@@ -92,6 +92,7 @@ def test_the_page_says_who_this_is_and_what_waits(
     client = browse(school.admin)
     post(client, f"/offerings/{school.by_code.key}/enrol", "/courses")
     page = client.get("/centre").text
+    assert "Central has no record of this centre yet." in page
     assert "Haenam" in page
     assert "central.example" in page
     assert "6 days ago" in page
@@ -168,6 +169,7 @@ def test_a_typed_code_opens_the_tests_and_a_wrong_one_says_why(
     assert right.status_code == 302, right.text
     page = client.get("/centre").text
     assert "The hidden tests of ml are open." in page
+    assert "graded now" not in page
     assert "Tests of 25 November 2026, 09:00: open" in page
 
 
