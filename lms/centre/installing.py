@@ -16,6 +16,7 @@ from lms.catalogue.environments import WHEELS
 from lms.catalogue.loading import Loaded, import_tree
 from lms.catalogue.models import Assignment, Course, Release
 from lms.catalogue.service import is_sealed
+from lms.centre.corrections import follow_corrections
 from lms.centre.models import CentreSelf
 from lms.foundation.blobs import BlobStore
 from lms.foundation.db import transaction
@@ -104,6 +105,7 @@ def install(
                     _keep_sealed(sessions, blobs, course, opened.contents())
             with transaction(sessions) as session:
                 loaded = import_tree(session, blobs, folder, actor=SYSTEM, now=now)
+                follow_corrections(session, blobs, folder, now=now)
                 for release in _releases(session, course):
                     if not is_sealed(blobs, release.digest):
                         unpark_sealed(session, release.digest)

@@ -9,12 +9,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import click
+from sqlalchemy import inspect
 
 from lms.bootstrap import build as build_system
 from lms.bootstrap import sync_signer
 from lms.catalogue.course_file import read_course
 from lms.catalogue.environments import wheel_files
 from lms.catalogue.sealing import seal_course
+from lms.centre.corrections import FILE as CORRECTIONS
+from lms.centre.corrections import write_corrections
 from lms.centre.keys import centre_keys, make_folders, make_private, seals_dir
 from lms.centre.opening import OpeningPlace, give_codes, list_seals, open_code
 from lms.centre.tickets import get_centre
@@ -23,6 +26,7 @@ from lms.foundation import clock
 from lms.foundation.db import transaction
 from lms.foundation.errors import InvalidError
 from lms.foundation.settings import load_settings
+from lms.grading.models import RegradePlan
 from lms.outposts.bundles.build import Added, Content, OnProgress, add_version, folder_content
 from lms.outposts.bundles.check import check
 from lms.outposts.bundles.export import export as export_to
@@ -99,7 +103,7 @@ def build(
         if folder is None:
             content = software_content(wheels, Path(scratch))
         else:
-            content = _course_content(folder, wheels, Path(scratch))
+            content = _course_content(folder, course, wheels, Path(scratch))
         with _bar("Packing", hidden=as_json) as progress:
             added = add_version(
                 repository,
@@ -113,9 +117,27 @@ def build(
     _print_added(course, added, as_json=as_json)
 
 
-def _course_content(folder: Path, wheels: str | None, scratch: Path) -> Content:
+def _course_content(folder: Path, course: str, wheels: str | None, scratch: Path) -> Content:
     files, sealed = seal_course(folder, folder_content(folder), scratch, today=clock.now().date())
-    return Content(files=files | _wheel_files(folder, wheels), sealed=sealed)
+    files |= _wheel_files(folder, wheels) | _corrections(course, scratch)
+    return Content(files=files, sealed=sealed)
+
+
+def _corrections(course: str, scratch: Path) -> dict[str, Path]:
+    """Return what central decided of corrected assignments; nothing where there is no database."""
+    system = build_system(load_settings())
+    try:
+        if not inspect(system.engine).has_table(RegradePlan.__tablename__):
+            return {}
+        with system.sessions() as session:
+            content = write_corrections(session, course)
+    finally:
+        system.engine.dispose()
+    if content is None:
+        return {}
+    path = scratch / CORRECTIONS
+    path.write_bytes(content)
+    return {CORRECTIONS: path}
 
 
 def _wheel_files(folder: Path, wheels: str | None) -> dict[str, Path]:

@@ -26,6 +26,7 @@ from lms.cli.centre_quarantine import quarantine
 from lms.cli.centre_sync import sync
 from lms.cli.centre_update import update
 from lms.cli.certificate import certificate
+from lms.cli.prepare import prepare
 from lms.foundation import clock
 from lms.foundation.db import transaction
 from lms.foundation.errors import InvalidError, UnavailableError
@@ -43,10 +44,10 @@ def centre() -> None:
 
 
 centre.add_command(pull)
-centre.add_command(update)
-centre.add_command(certificate)
 centre.add_command(quarantine)
 centre.add_command(sync)
+centre.add_command(update)
+centre.add_command(certificate)
 
 
 @centre.command()
@@ -88,7 +89,10 @@ def _root(bundles: Path | None, ours: Path) -> str:
 )
 def join(ticket: Path, *, reply: Path | None) -> None:
     """On the box: become the centre of TICKET and tell central, by line or by a reply file."""
-    system = build(load_settings())
+    settings = load_settings()
+    # The first command of a new box: folders, keys and tables may all be missing.
+    prepare(settings, None, accounts=False)
+    system = build(settings)
     keys = centre_keys(system.settings)
     make_folders(keys)
     signer = keys.signer(clock.now())

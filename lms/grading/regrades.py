@@ -4,7 +4,7 @@ Until a plan is applied nothing changes for students: its runs are previews, and
 one that nobody gets. Applying takes the previews' results as they are; nothing runs twice.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -276,7 +276,9 @@ def apply_plan(
     for run in runs:
         run.number, run.preview = _next_number(session, run.submission_id), False
         session.flush()
-    _queue_newcomers(session, blobs, preview, now)
+    # What came in, or was under way, since the preview.
+    known = {shift.submission.id for shift in preview.shifts}
+    queue_touched(session, blobs, preview.release, now=now, known=known)
     _decide(session, plan, PlanState.APPLIED, actor, now)
     names = sorted(str(run.audit_id) for run in runs)
     body = {
@@ -290,10 +292,19 @@ def apply_plan(
     return preview
 
 
-def _queue_newcomers(session: Session, blobs: BlobStore, preview: Preview, now: datetime) -> None:
-    """Have graded against the new release what came in, or was under way, since the preview."""
-    known = {shift.submission.id for shift in preview.shifts}
-    release = preview.release
+def queue_touched(
+    session: Session,
+    blobs: BlobStore,
+    release: Release,
+    *,
+    now: datetime,
+    known: Collection[int] = (),
+) -> int:
+    """Have every submission that `release` touches graded against it, but for the `known` ones.
+
+    The results count as soon as they are there. Returns how many.
+    """
+    count = 0
     for one in Comparison(session=session, blobs=blobs, release=release).touched():
         if one.submission.id in known:
             continue
@@ -301,7 +312,9 @@ def _queue_newcomers(session: Session, blobs: BlobStore, preview: Preview, now: 
             one.run.release_id = release.id
         else:
             enqueue(session, one.submission.id, now=now, release_id=release.id)
+        count += 1
     session.flush()
+    return count
 
 
 def discard_plan(session: Session, plan_id: int, *, actor: Actor, now: datetime) -> RegradePlan:
