@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +16,9 @@ import requests
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def free_ports() -> tuple[int, int]:
+def free_ports(after: int = 0) -> tuple[int, int]:
     """Return a port for the web pages and the first of three consecutive ones for the Hub."""
-    for start in range(20000 + os.getpid() % 9000, 60000, 7):
+    for start in range(max(after, 20000 + os.getpid() % 9000), 60000, 7):
         if all(_is_free(port) for port in range(start, start + 4)):
             return start, start + 1
     raise RuntimeError("no four free ports in a row")
@@ -108,7 +108,12 @@ def environment(data: Path, lms_port: int, hub_port: int) -> dict[str, str]:
 
 
 def start(
-    data: Path, ports: tuple[int, int] | None = None, extra: Mapping[str, str] | None = None
+    data: Path,
+    ports: tuple[int, int] | None = None,
+    extra: Mapping[str, str] | None = None,
+    *,
+    words: Sequence[str] = ("--demo", "--courses", str(ROOT / "courses")),
+    cwd: Path = ROOT,
 ) -> Stack:
     """Start a system; it may take a while until it is well (`wait_until_well`)."""
     lms_port, hub_port = ports or free_ports()
@@ -116,9 +121,9 @@ def start(
     output = data.parent / f"up-{time.monotonic_ns()}.txt"
     with output.open("w") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", "lms.cli", "up", "--demo", "--courses", str(ROOT / "courses")],
+            [sys.executable, "-m", "lms.cli", "up", *words],
             env=environment(data, lms_port, hub_port) | dict(extra or {}),
-            cwd=ROOT,
+            cwd=cwd,
             stdout=file,
             stderr=subprocess.STDOUT,
             text=True,
