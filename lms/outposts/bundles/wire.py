@@ -93,6 +93,8 @@ class Wire:
         self._ends: dict[tuple[str, int], int] = {}
         self._stream: Iterator[bytes] = iter(())
         self._at: tuple[Source | None, str, int] = (None, "", 0)
+        #: Where the request under way ends.
+        self._stop = 0
         self._left = b""
         self._last: tuple[Piece | None, bytes] = (None, b"")
         #: Bytes fetched since the last commit, and the spools that it makes useless.
@@ -179,11 +181,11 @@ class Wire:
     def _parts(self, source: Source, piece: Piece, done: int) -> Iterator[bytes]:
         """Yield a piece's bytes from `done` on, going on with the request under way if it fits."""
         start, end = piece.start + done, piece.start + piece.packed
-        if self._at != (source, piece.path, start):
+        if self._at != (source, piece.path, start) or end > self._stop:
             self._drop_stream()
             self._pace.open()
-            stop = max(end, self._ends.get(piece.key, end))
-            self._stream = source.read(piece.path, start, stop - start, piece.whole)
+            self._stop = max(end, self._ends.get(piece.key, end))
+            self._stream = source.read(piece.path, start, self._stop - start, piece.whole)
         while start < end:
             part = self._left or next(self._stream, b"")
             if not part:
