@@ -1,5 +1,7 @@
 """What one request asks for is bounded: where it ends, the next one goes on."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,3 +23,31 @@ def test_a_pack_longer_than_one_request_comes_from_a_stick(
 
     assert pulled.changed
     assert installed_files(store) == files
+
+
+def test_a_large_file_is_cut_without_taking_its_size_in_memory(tmp_path: Path) -> None:
+    big = tmp_path / "big"
+    with big.open("wb") as file:
+        file.truncate(192 << 20)
+    done = subprocess.run(
+        [sys.executable, "-c", _SCAN, str(big)], capture_output=True, text=True, check=True
+    )
+    before, after = map(int, done.stdout.split())
+    assert after - before < 64 << 10, "kilobytes"
+
+
+_SCAN = """
+import sys
+from pathlib import Path
+from lms.outposts.bundles.mending import scan
+
+def peak():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    [line] = [line for line in lines if line.startswith("VmHWM:")]
+    return line.split()[1]
+
+before = peak()
+held = scan([("a" * 64, Path(sys.argv[1]))])
+assert held.groups
+print(before, peak())
+"""
