@@ -1,5 +1,7 @@
 """What every request must pass: host, declaration, Origin, CSRF token, and what answers carry."""
 
+import re
+
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
@@ -50,7 +52,7 @@ def test_every_admin_page_is_closed_to_others(
     people.add("minseo")
     browser = sign_in("minseo")
     pages = [
-        rule.rule.replace("<username>", "minseo").replace("<act>", "disable")
+        re.sub(r"<\w+>", "disable", re.sub(r"<int:\w+>", "1", rule.rule))
         for rule in app.url_map.iter_rules()
         if rule.rule.startswith("/admin") and "GET" in (rule.methods or ())
     ]
