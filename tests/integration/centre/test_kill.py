@@ -8,8 +8,6 @@ import contextlib
 import dataclasses
 import os
 import random
-import signal
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -32,6 +30,7 @@ from lms.identity.models import Person
 from lms.migrations.tables import metadata
 from tests.factories.centres import Box, enter, make_box, make_content
 from tests.fakes.clock import Clock
+from tests.fakes.dying import wait_or_kill
 
 #: The longest that a process lives before it is killed, in seconds.
 LIFE = 0.6
@@ -120,16 +119,7 @@ def _killed(act: Callable[[int, Ready], None], number: int, seconds: float) -> b
     os.close(say)
     os.read(hear, 1)
     os.close(hear)
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            assert status == 0
-            return False
-        time.sleep(0.002)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return True
+    return wait_or_kill(child, seconds)
 
 
 def _storm(place: _Place, moving: Clock, kills: int, seed: int) -> int:

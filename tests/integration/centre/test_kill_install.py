@@ -4,8 +4,6 @@ import os
 import random
 import re
 import shutil
-import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ from sqlalchemy import select
 
 from lms.catalogue.models import Course, Release, Unit
 from lms.migrations.run import upgrade
+from tests.fakes.dying import wait_or_kill
 from tests.integration.centre.test_sealed_course import COURSE, COURSES, Stage
 
 #: The longest that a pull lives before it is killed, in seconds.
@@ -66,16 +65,7 @@ def _pull_and_die(stage: Stage, seconds: float) -> bool:
             code = 0
         finally:
             os._exit(code)
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            assert status == 0
-            return False
-        time.sleep(0.002)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return True
+    return wait_or_kill(child, seconds)
 
 
 def _look(stage: Stage) -> str:
