@@ -71,7 +71,7 @@ def write_packs(
         for number, frame in enumerate(_compressed(pool, frames, threads, level)):
             writer.add(frame, frames[number].size)
             on_progress(frames[number].size)
-            if writer.size >= _PACK_BYTES or number == len(frames) - 1:
+            if _ends_pack(writer.size, frames[number + 1 : number + 2]):
                 name, pack = writer.finish()
                 packs[name] = pack
                 for digest, (at, offset) in found.items():
@@ -79,6 +79,14 @@ def write_packs(
                         places[digest] = Place(name, at - begin, offset)
                 begin = number + 1
     return places, packs
+
+
+def _ends_pack(size: int, following: list[_Frame]) -> bool:
+    """Say whether a pack of this size ends before the following frame: never within a content."""
+    if not following:
+        return True
+    path, at, _ = following[0].parts[0]
+    return at == 0 and max(size, path.stat().st_size) >= _PACK_BYTES
 
 
 def _lay(

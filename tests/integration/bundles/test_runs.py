@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lms.outposts.bundles import wire
+from lms.outposts.bundles import packs, wire
 from tests.factories.bundles import Central, installed_files, make_store, noise, pull_from
 
 
@@ -51,3 +51,17 @@ held = scan([("a" * 64, Path(sys.argv[1]))])
 assert held.groups
 print(before, peak())
 """
+
+
+def test_a_file_never_lies_in_two_packs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packs, "_PACK_BYTES", 9 << 20)
+    files = {f"{number}.bin": noise(number, 1 << 20) for number in range(6)}
+    files |= {"large.bin": noise(7, 22 << 20), "later.bin": noise(8, 10 << 20)}
+    central = Central(tmp_path)
+    added = central.publish(files)
+    store = make_store(tmp_path, central)
+
+    pull_from(store, central.repository)
+
+    assert len(added.manifest.packs) == 3
+    assert installed_files(store) == files
