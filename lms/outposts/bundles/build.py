@@ -212,10 +212,12 @@ class _Job:
             before = chunks.load(self._repository, known.digest, described, known.manifest)
         files = {one: self._content.files[path] for path, (_, one) in self._sized.items()}
         written = chunks.write(
-            manifest, lambda one: open_bytes(files[one]), before, self._content.level
+            manifest,
+            lambda one: open_bytes(files[one]),
+            before,
+            self._content.level,
+            lambda name, pack: self._save(chunks.pack_path(name), pack),
         )
-        if written.pack:
-            self._save(chunks.pack_path(digest_of(written.pack)), written.pack)
         self._save(chunks.table_path(digest), written.table)
         return written.described
 

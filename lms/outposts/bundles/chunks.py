@@ -22,6 +22,8 @@ from lms.protocol.sentences import sentence
 #: Average chunk of small contents, whose changes are small, and of large ones with long tables.
 _SMALL, _LARGE, _SMALL_CONTENT = 4096, 16384, 256 << 10
 _MOST_RAW = 4 * _LARGE
+#: Bytes of a pack of chunks at the most, and chunks that are packed at once: both lie in memory.
+_PACK_BYTES, _AT_ONCE = 128 << 20, 1024
 #: A group ends at a chunk whose name has these bits all zero: after 64 chunks on average.
 _GROUP_MASK, _MOST_IN_GROUP = 63, 512
 _GROUP, _ROW = struct.Struct("<QIH"), struct.Struct("<QIHII")
@@ -134,11 +136,10 @@ def contents(manifest: Manifest) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A version's table and, if it has new chunks, the pack of them."""
+    """A version's table."""
 
     table: bytes
     described: Described
-    pack: bytes
 
 
 def write(
@@ -146,14 +147,15 @@ def write(
     open_content: Callable[[str], memoryview],
     before: tuple[Table, Mapping[str, list[Chunk]]] | None,
     level: int,
+    save: Callable[[str, bytes], None],
 ) -> Written:
-    """Make the table of a version; chunks and rows of the version before are used again."""
-    packs = list(before[0].packs) if before else []
+    """Make the table of a version, and `save` packs of new chunks by their digests.
+
+    Chunks and rows of the version before are used again.
+    """
+    packs = _Packs(list(before[0].packs) if before else [], save)
     held = dict(before[1]) if before else {}
     known = {chunk.name: chunk for chunks in held.values() for chunk in chunks}
-    fresh = len(packs)
-    body: list[bytes] = []
-    start = 0
     rows: dict[str, list[Chunk]] = {}
     with ThreadPoolExecutor(2) as pool:
         for digest in contents(manifest):
@@ -163,18 +165,47 @@ def write(
             content = open_content(digest)
             cuts = list(chunks_of(content))
             new = list({cut[0]: cut for cut in cuts if cut[0] not in known}.values())
-            frames = pool.map(
-                lambda c, m=content: compress(m[c[1] : c[1] + c[2]], level=level), new
-            )
-            for (name, _, length), frame in zip(new, frames, strict=True):
-                known[name] = Chunk(name, length, fresh, start, len(frame))
-                body.append(frame)
-                start += len(frame)
+            for at in range(0, len(new), _AT_ONCE):
+                some = new[at : at + _AT_ONCE]
+                frames = pool.map(
+                    lambda c, m=content: compress(m[c[1] : c[1] + c[2]], level=level), some
+                )
+                for (name, _, length), frame in zip(some, frames, strict=True):
+                    known[name] = packs.add(name, length, frame)
             rows[digest] = [known[name] for name, _, _ in cuts]
-    pack = b"".join(body)
-    if pack:
-        packs.append((digest_of(pack), len(pack)))
-    return Written(*_encode(packs, rows), pack)
+    packs.finish()
+    return Written(*_encode(packs.described, rows))
+
+
+class _Packs:
+    """The packs of a version's chunks: those there are, and the one that is being filled."""
+
+    def __init__(
+        self, described: list[tuple[str, int]], save: Callable[[str, bytes], None]
+    ) -> None:
+        self.described = described
+        self._save = save
+        self._body: list[bytes] = []
+        self._size = 0
+
+    def add(self, name: int, length: int, frame: bytes) -> Chunk:
+        """Take in a packed chunk and return where it lies."""
+        if self._size + len(frame) > _PACK_BYTES:
+            self.finish()
+        chunk = Chunk(name, length, len(self.described), self._size, len(frame))
+        self._body.append(frame)
+        self._size += len(frame)
+        return chunk
+
+    def finish(self) -> None:
+        """Save what was filled, if there is any."""
+        if not self._body:
+            return
+        content = b"".join(self._body)
+        digest = digest_of(content)
+        self._save(digest, content)
+        self.described.append((digest, len(content)))
+        self._body, self._size = [], 0
 
 
 def _encode(

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lms.outposts.bundles import packs, wire
+from lms.outposts.bundles import chunks, packs, wire
+from lms.outposts.bundles.build import KEPT_STEPS
 from tests.factories.bundles import Central, installed_files, make_store, noise, pull_from
 
 
@@ -22,6 +23,26 @@ def test_a_pack_longer_than_one_request_comes_from_a_stick(
     [pulled] = pull_from(store, central.repository)
 
     assert pulled.changed
+    assert installed_files(store) == files
+
+
+def test_chunks_lie_in_as_many_packs_as_they_need(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunks, "_PACK_BYTES", 1 << 20)
+    files = {f"{number}.bin": noise(number, 2 << 20) for number in range(3)}
+    central = Central(tmp_path)
+    central.publish(files)
+    store = make_store(tmp_path, central)
+    pull_from(store, central.repository)
+    for number in range(KEPT_STEPS + 2):
+        files[f"{number % 3}.bin"] += noise(10 + number, 3_000)
+        central.publish(files, level=12)
+
+    [pulled] = pull_from(store, central.repository)
+
+    assert len(list((central.repository / "chunks").rglob("*.pack"))) > 6
+    assert pulled.received < 1 << 20
     assert installed_files(store) == files
 
 
